@@ -1,0 +1,50 @@
+# `make run` and `make test` do all the set-up they need; `make help` lists the rest.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+# The newest of the interpreters we support that this machine really has.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup run test check lint types bench clean services
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: $(STAMP) ## a .venv in the checkout with neto in it (pip only; quick when nothing changed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and none was found" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup: installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: setup ## an emulated WAN on loopback, with the daemon running it (Ctrl-C ends both)
+	@exec $(BIN)/neto lab --with-daemon
+
+services: ## install the real services that some tests run against (Debian, root)
+	@tests/services/install.sh
+
+test: setup ## every test but the long ones; installs real services when it can (root on Debian)
+	@tests/services/install.sh
+	@$(PYTEST) -m 'not bench and not long'
+
+check: lint types ## what every commit leaves green: ruff, mypy --strict, tests
+	@$(PYTEST) -q -m 'not bench and not long'
+
+lint: setup ## ruff, rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict on neto/
+	@$(BIN)/mypy
+
+bench: setup ## each benchmark beside its peers; prints ratios measured in one run
+	@$(PYTEST) -s -q -m bench tests/bench
+
+clean: ## forget everything that was made here
+	rm -rf $(VENV) state build bench-results *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,28 @@
+"""NetO: one asyncio daemon that runs a WAN, traffic engineering and peering as one decision.
+
+The figure in words, and who may import whom::
+
+            operators' intents (TOML, SIGHUP)
+                     |
+ monitoring agents   v       controller              task scheduler       updating agents
+ BGP-LS   ------> Snapshot -> allocation+peering --> Plan -> tasks -----> BGP  (exabgp)  -> routers
+ NetFlow  ------>    ^        -> transition             |                 CLI  (netmiko)
+                     persistent store: every stage's input and output, per cycle
+
+ model/       nouns: frozen dataclasses and the arrays behind them. Imports nothing of ours but errors.
+ errors.py    the few kinds of error, by whose fault they are.
+ controller/  pure, synchronous, no clock, no I/O: paths, allocation, segments, transition, audit, cycle.
+ wire/        sans-IO codecs, bytes or text <-> model: bgpls, netflow, exabgp, dialects/.
+ scheduler/   a plan's progress as a state machine, and the runner that drives the agents with it.
+ store/       the persistent store: one protocol, SQLite behind it.
+ ha/          leadership on one host: flock, epoch, heartbeat, fencing.
+ agents/      the only code that touches the network: monitoring/ listens, updating/ pushes and reads back.
+ settings.py  neto.toml and the files it names -> Settings; every problem at once, with file, line and key.
+ daemon.py    composition root: builds every part, owns the task groups, signals, sd_notify.
+ cli/         the operator's command line.
+ lab/         an emulated WAN that speaks the real protocols: the demo, the tests' world, the judge.
+
+Imports run one way:
+model, errors <- controller, wire <- scheduler, store, ha <- agents <- settings, daemon, cli, lab.
+The controller and the agents never import each other; they share nouns.
+"""

@@ -1,0 +1,1 @@
+"""Listening: topology over BGP-LS, demand over NetFlow and IPFIX."""

@@ -1,0 +1,1 @@
+"""Pushing and reading back: routes over BGP, policies over the command line."""

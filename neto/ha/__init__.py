@@ -1,0 +1,1 @@
+"""Who leads on this host, and proof of it before every act."""

@@ -1,0 +1,1 @@
+"""An emulated WAN that speaks the real protocols on loopback: demo, test world and judge."""

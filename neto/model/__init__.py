@@ -1,0 +1,1 @@
+"""Nouns: frozen dataclasses and the arrays behind them. No I/O, no policy, no clock."""

@@ -1,0 +1,43 @@
+"""What operators want: classes in order of precedence, bounds, and what must be left alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import time
+
+from neto.model.peering import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficClass:
+    """Traffic that is treated alike. Precedence is the order in `Intents.classes`, highest first."""
+
+    name: str
+    dscp: frozenset[int] = frozenset()  # code points told by this class; the last class takes all others
+    max_delay_us: float = math.inf  # one-way bound on a candidate path, egress delay included
+    max_stretch: float = math.inf  # bound on path delay / shortest path delay
+    weight: float = 1.0  # fair share per demand relative to others of the class
+    headroom: float | None = None  # share of every link this class leaves free; None: `Intents.headroom`
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceWindow:
+    """Hours of the day, UTC, in which these routers may be changed. A router in no window may be changed always."""
+
+    routers: tuple[str, ...]
+    begins: time
+    ends: time  # a window may run over midnight
+
+
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """One reading of the intents file."""
+
+    classes: tuple[TrafficClass, ...]
+    headroom: float = 0.1
+    drained_links: frozenset[str] = frozenset()  # link ids that should carry nothing of ours
+    drained_nodes: frozenset[str] = frozenset()  # routers that nothing of ours should transit
+    frozen: frozenset[str] = frozenset()  # routers that must not be changed
+    windows: tuple[MaintenanceWindow, ...] = ()
+    excluded_prefixes: tuple[Prefix, ...] = field(default=())  # never steered

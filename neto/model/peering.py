@@ -1,0 +1,57 @@
+"""ISPs, the links to them, and which prefixes can leave through which link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+Prefix = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Isp:
+    """A neighbouring network that carries our traffic toward its prefixes."""
+
+    name: str
+    asn: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeeringLink:
+    """A link from a border router of ours to an ISP; one capacity shared by every group that leaves through it."""
+
+    name: str
+    node: str  # border router
+    isp: str
+    capacity_mbps: float
+    local_address: str = ""  # our side; "" when not known
+    peer_address: str = ""  # the ISP's side
+    peer_adjacency_sid: int | None = None  # label that pins this exit at the border (RFC 9086); None: not signalled
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixGroup:
+    """Destinations that are decided together."""
+
+    name: str
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """One way out for a prefix group, and how far it then is."""
+
+    prefix_group: str
+    peering_link: str
+    delay_us: float
+    loss: float = 0.0  # share of packets lost beyond the link, 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class Peering:
+    """All that is known of the outside, in the operator's order (earlier egresses win ties)."""
+
+    isps: tuple[Isp, ...] = ()
+    links: tuple[PeeringLink, ...] = ()
+    groups: tuple[PrefixGroup, ...] = ()
+    egresses: tuple[Egress, ...] = ()

@@ -1,0 +1,1 @@
+"""The persistent store: one protocol, every stage reads it and writes it."""

@@ -1,0 +1,1 @@
+"""Sans-IO codecs: bytes or text <-> model. The only place where units change."""
