@@ -1,0 +1,1 @@
+"""What operators write: TOML files -> frozen nouns, or every problem at once with file, line and key."""

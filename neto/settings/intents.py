@@ -1,0 +1,117 @@
+"""intents.toml -> Intents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from datetime import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from neto.errors import InputError, Problem
+from neto.model.intent import Intents, MaintenanceWindow, TrafficClass
+from neto.settings.inventory import PrefixText
+from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
+from neto.settings.toml import TomlFile, read_toml
+
+Dscp = Annotated[int, Field(ge=0, le=63)]
+MAX_CLASSES = 8  # as many as routers have queues
+
+
+def _clock(text: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("is not a time of day; accepted: UTC as in 02:30") from error
+
+
+Clock = Annotated[str, AfterValidator(_clock)]
+
+
+class _Class(Section):
+    name: Name
+    dscp: tuple[Dscp, ...] = Field(default=(), strict=False)
+    max_delay_ms: Positive | None = None
+    max_stretch: Annotated[float, Field(ge=1)] | None = None
+    weight: Positive = 1.0
+    headroom: Share | None = None
+
+
+class _Maintenance(Section):
+    routers: tuple[Name, ...] = Field(min_length=1, strict=False)
+    begins: Clock
+    ends: Clock
+
+
+class _File(Section):
+    headroom: Share = 0.1
+    drained_links: tuple[Name, ...] = Field(default=(), strict=False)
+    drained_nodes: tuple[Name, ...] = Field(default=(), strict=False)
+    frozen: tuple[Name, ...] = Field(default=(), strict=False)
+    excluded_prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
+    classes: tuple[_Class, ...] = Field(alias="class", min_length=1, max_length=MAX_CLASSES, strict=False)
+    maintenance: tuple[_Maintenance, ...] = Field(default=(), strict=False)
+
+
+def load_intents(path: Path, routers: Collection[str]) -> Intents:
+    """Read and check the intents against the routers of the inventory.
+
+    Links are named by BGP-LS and can be gone for a while, so a drained link that is not there now is no error.
+    Raises InputError with every problem found.
+    """
+    file = read_toml(path)
+    read, problems = check(_File, file)
+    if read is None:
+        raise InputError(problems)
+    problems += _references(file, read, list(routers))
+    if problems:
+        raise InputError(sorted(problems, key=lambda problem: problem.line))
+    return Intents(
+        classes=tuple(
+            TrafficClass(
+                name=each.name,
+                dscp=frozenset(each.dscp),
+                max_delay_us=each.max_delay_ms * 1000 if each.max_delay_ms is not None else math.inf,
+                max_stretch=each.max_stretch if each.max_stretch is not None else math.inf,
+                weight=each.weight,
+                headroom=each.headroom,
+            )
+            for each in read.classes
+        ),
+        headroom=read.headroom,
+        drained_links=frozenset(read.drained_links),
+        drained_nodes=frozenset(read.drained_nodes),
+        frozen=frozenset(read.frozen),
+        windows=tuple(
+            MaintenanceWindow(w.routers, _clock(str(w.begins)), _clock(str(w.ends))) for w in read.maintenance
+        ),
+        excluded_prefixes=read.excluded_prefixes,
+    )
+
+
+def _references(file: TomlFile, read: _File, routers: list[str]) -> list[Problem]:
+    problems = duplicates(file, "class", "name", [each.name for each in read.classes])
+    for key in ("drained_nodes", "frozen"):
+        problems += [
+            file.problem((key,), unknown("router of the inventory", name, routers))
+            for name in getattr(read, key)
+            if name not in routers
+        ]
+    for row, window in enumerate(read.maintenance):
+        problems += [
+            file.problem(("maintenance", row, "routers"), unknown("router of the inventory", name, routers))
+            for name in window.routers
+            if name not in routers
+        ]
+    owner: dict[int, str] = {}
+    for row, each in enumerate(read.classes):
+        for dscp in each.dscp:
+            first = owner.setdefault(dscp, each.name)
+            if first != each.name:
+                problems.append(file.problem(("class", row, "dscp"), f"{dscp} already tells class {first}"))
+        if not each.dscp and row < len(read.classes) - 1:
+            message = "is missing; accepted: code points 0..63 (only the last class takes all others)"
+            problems.append(file.problem(("class", row, "dscp"), message))
+    return problems

@@ -1,0 +1,98 @@
+"""Everything an operator wrote, read in one go: neto.toml and the files it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from neto.errors import InputError, Problem
+from neto.model.intent import Intents
+from neto.model.inventory import Inventory
+from neto.model.peering import Peering
+from neto.settings.intents import load_intents
+from neto.settings.inventory import load_inventory
+from neto.settings.main import Settings
+from neto.settings.peering import load_peering
+from neto.settings.schema import check
+from neto.settings.toml import read_toml
+
+
+@dataclass(frozen=True)
+class Config:
+    """One consistent reading of all files."""
+
+    path: Path  # of neto.toml
+    settings: Settings  # paths in it are absolute
+    inventory: Inventory
+    intents: Intents
+    peering: Peering
+
+
+def load_settings(path: Path) -> Settings:
+    """Read neto.toml alone; paths in it come back absolute.
+
+    Raises InputError with every problem found.
+    """
+    file = read_toml(path)
+    settings, problems = check(Settings, file)
+    if settings is None:
+        raise InputError(problems)
+    base = path.absolute().parent
+    ssh = settings.ssh.model_copy(
+        update={"key_file": base / settings.ssh.key_file, "known_hosts": base / settings.ssh.known_hosts}
+    )
+    return settings.model_copy(
+        update={
+            "state_dir": base / settings.state_dir,
+            "inventory": base / settings.inventory,
+            "intents": base / settings.intents,
+            "peering": base / settings.peering if settings.peering else None,
+            "lab": base / settings.lab if settings.lab else None,
+            "ssh": ssh,
+        }
+    )
+
+
+def load_config(path: Path) -> Config:
+    """Read neto.toml and all that it names.
+
+    Raises InputError with the problems of every file; a file that refers to another is checked against it only when
+    that one could be read.
+    """
+    settings = load_settings(path)
+    problems: list[Problem] = []
+    inventory: Inventory | None = None
+    intents: Intents | None = None
+    peering: Peering | None = Peering()
+    try:
+        inventory = load_inventory(settings.inventory)
+    except InputError as error:
+        problems += error.problems
+    if inventory is not None:
+        try:
+            intents = load_intents(settings.intents, list(inventory.router))
+        except InputError as error:
+            problems += error.problems
+        if settings.peering is not None:
+            try:
+                peering = load_peering(settings.peering, list(inventory.router))
+            except InputError as error:
+                peering = None
+                problems += error.problems
+            else:
+                problems += _clashes(settings.peering, inventory, peering)
+    if problems or inventory is None or intents is None or peering is None:
+        raise InputError(problems)
+    return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)
+
+
+def _clashes(path: Path, inventory: Inventory, peering: Peering) -> list[Problem]:
+    """Find prefixes that are both behind a router of ours and outside."""
+    file = read_toml(path)
+    ours = {prefix: router.name for router in inventory.routers for prefix in router.prefixes}
+    return [
+        file.problem(("prefix_group", row, "prefixes"), f"{prefix} is already originated by {ours[prefix]}")
+        for row, group in enumerate(peering.groups)
+        for prefix in group.prefixes
+        if prefix in ours
+    ]

@@ -1,0 +1,140 @@
+"""neto.toml -> Settings: one section for each part of the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from neto.settings.schema import Endpoint, Ipv4, NonNegative, Port, Positive, Section
+
+Count = Annotated[int, Field(ge=1)]
+Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+class Log(Section):
+    """What the log looks like."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
+
+
+class Cycle(Section):
+    """When to decide."""
+
+    period_s: Positive = 30.0
+    settle_s: NonNegative = 0.2  # a burst of topology changes is decided on once it has been quiet for so long
+
+
+class Bgp(Section):
+    """Sessions to the routers."""
+
+    asn: Annotated[int, Field(ge=1, le=4294967294)]
+    router_id: Ipv4
+    local_address: Ipv4
+    community: Annotated[int, Field(ge=1, le=65535)] = 900  # routes of ours carry ASN:community
+    hold_time_s: Annotated[int, Field(ge=3, le=3600)] = 9
+    graceful_restart_s: Annotated[int, Field(ge=0, le=4095)] = 0  # 0: a crash withdraws at once
+
+
+class Speaker(Section):
+    """A router that tells the topology."""
+
+    address: Ipv4
+    port: Port = 179
+
+
+class BgpLs(Section):
+    """Topology; speakers in order of preference."""
+
+    speaker: tuple[Speaker, ...] = Field(min_length=1, strict=False)
+    stale_ttl_s: Positive = 300.0  # how long a lost speaker's topology is still believed
+    quiet_s: Positive = 3.0  # a speaker that sends no End-of-RIB counts as complete after so long a silence
+
+
+class Netflow(Section):
+    """Demand."""
+
+    listen: Endpoint = Field(default="127.0.0.1:2055", validate_default=True)
+    window_s: Positive = 10.0
+    smooth: Count = 3  # windows averaged into the demand
+    ttl_s: Positive = 300.0  # how long the last good demand stands in for one that fails its checks
+
+
+class Controller(Section):
+    """How to decide."""
+
+    paths: Annotated[int, Field(ge=1, le=64)] = 4  # candidate paths a demand
+    max_paths: Annotated[int, Field(ge=1, le=64)] = 4  # used at once
+    weight_grain: Annotated[int, Field(ge=2, le=10000)] = 100  # shares are multiples of 1 / weight_grain
+    min_gain: NonNegative = 0.02  # share of a demand's delay or throughput that a change of paths must earn
+
+
+class Safety(Section):
+    """When to stop and ask."""
+
+    max_shift: Percent = 100.0  # % of the traffic one plan may move without `neto approve`
+    max_topology_loss: Percent = 30.0  # % of nodes or links gone at once that freezes everything
+    max_demand_jump: Annotated[float, Field(gt=1)] = 10.0  # total demand over the last one that is not believed
+    max_moves: Count = 2000  # moves in one plan
+
+
+class Ramp(Section):
+    """From legacy forwarding to all of the traffic."""
+
+    start: Literal["observe", "ramp"] = "observe"  # on the first start; later starts go on where they were
+    portions: tuple[Percent, ...] = Field(default=(5.0, 25.0, 50.0, 100.0), min_length=1, strict=False)
+    hold_cycles: Count = 2  # clean cycles before the next portion
+
+    @model_validator(mode="after")
+    def _grows(self) -> Ramp:
+        if list(self.portions) != sorted(set(self.portions)):
+            raise ValueError("ramp.portions must grow; accepted: as in [5, 25, 50, 100]")
+        return self
+
+
+class Scheduler(Section):
+    """How changes reach devices."""
+
+    concurrency: Count = 16  # devices worked on at once
+    per_site: Count = 2  # devices of one site in flight at once
+    deadline_s: Positive = 20.0  # for one task on one device
+    readback_attempts: Count = 3
+
+
+class Ssh(Section):
+    """How to log in to routers. Files are relative to neto.toml."""
+
+    username: str = "neto"
+    key_file: Path = Field(default=Path("/etc/neto/ssh/id_ed25519"), strict=False)
+    known_hosts: Path = Field(default=Path("/etc/neto/ssh/known_hosts"), strict=False)
+    connect_timeout_s: Positive = 5.0
+    read_timeout_s: Positive = 15.0
+
+
+class Retention(Section):
+    """How much history is kept."""
+
+    cycles: Count = 2000
+
+
+class Settings(Section):
+    """neto.toml. Paths are relative to the file."""
+
+    state_dir: Path = Field(default=Path("state"), strict=False)
+    inventory: Path = Field(default=Path("config/inventory.toml"), strict=False)
+    intents: Path = Field(default=Path("config/intents.toml"), strict=False)
+    peering: Path | None = Field(default=None, strict=False)
+    lab: Path | None = Field(default=None, strict=False)  # the emulated WAN's scenario, for `neto lab`
+    log: Log = Log()
+    cycle: Cycle = Cycle()
+    bgp: Bgp
+    bgpls: BgpLs
+    netflow: Netflow = Netflow()
+    controller: Controller = Controller()
+    safety: Safety = Safety()
+    ramp: Ramp = Ramp()
+    scheduler: Scheduler = Scheduler()
+    ssh: Ssh = Ssh()
+    retention: Retention = Retention()

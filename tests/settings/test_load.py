@@ -1,0 +1,144 @@
+"""Bad input is named with file, line, key and what is accepted; all of it at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from neto.errors import InputError
+from neto.settings.load import load_config
+from neto.settings.peering import load_offline
+
+FILES = {
+    "neto.toml": """
+inventory = "inventory.toml"
+intents = "intents.toml"
+peering = "peering.toml"
+[bgp]
+asn = 65000
+router_id = "10.0.0.1"
+local_address = "127.0.0.1"
+[[bgpls.speaker]]
+address = "127.0.2.1"
+""",
+    "inventory.toml": """
+[[site]]
+name = "london"
+region = "europe"
+[[router]]
+name = "lon1"
+site = "london"
+router_id = "10.255.0.1"
+dialect = "lab"
+bgp = "127.0.1.1:1790"
+ssh = "127.0.1.1:2222"
+exporters = ["127.0.1.1"]
+prefixes = ["10.1.0.0/18"]
+""",
+    "intents.toml": """
+headroom = 0.1
+[[class]]
+name = "gold"
+dscp = [46]
+max_delay_ms = 80
+[[class]]
+name = "rest"
+""",
+    "peering.toml": """
+[[isp]]
+name = "isp-a"
+asn = 64500
+[[peering_link]]
+name = "lon-a-1"
+node = "lon1"
+isp = "isp-a"
+capacity_mbps = 1000
+[[prefix_group]]
+name = "eyeballs"
+prefixes = ["192.0.2.0/24"]
+[[egress]]
+prefix_group = "eyeballs"
+peering_link = "lon-a-1"
+delay_us = 8200
+""",
+}
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path / "neto.toml"
+
+
+def edit(config: Path, file: str, old: str, new: str) -> None:
+    path = config.parent / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def problems(config: Path) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load_config(config)
+    return [str(problem).removeprefix(f"{config.parent}/") for problem in caught.value.problems]
+
+
+def test_good_files_load(config):
+    loaded = load_config(config)
+    assert loaded.intents.classes[0].max_delay_us == 80_000
+    assert loaded.inventory.router["lon1"].bgp_port == 1790
+    assert loaded.settings.state_dir == config.parent / "state"
+    assert loaded.peering.egresses[0].delay_us == 8200
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("neto.toml", "asn", "ans", r"neto.toml:6: bgp\.ans: unknown key \(did you mean asn\?\); accepted: .*asn"),
+        ("neto.toml", "65000", '"65000"', r"neto.toml:6: bgp\.asn: '65000' is not accepted; accepted: integer"),
+        ("neto.toml", '"127.0.2.1"', '"here"', r"neto.toml:10: bgpls\.speaker\[1\]\.address: 'here'"),
+        ("neto.toml", "[bgp]", "[ramp]\nportions=[50, 5]\n[bgp]", r"neto.toml:5: ramp: .*must grow"),
+        (
+            "inventory.toml",
+            'site = "london"',
+            'site = "paris"',
+            r"inventory.toml:7: router\[1\]\.site: 'paris' is no si",
+        ),
+        ("inventory.toml", "127.0.1.1:1790", "127.0.1.1", r"inventory.toml:10: router\[1\]\.bgp: .*as in 192"),
+        ("inventory.toml", "10.1.0.0/18", "10.1.0.1/18", r"inventory.toml:13: .*has host bits set"),
+        ("inventory.toml", '"lab"', '"lap"', r"inventory.toml:9: .*'lap' is no dialect \(did you mean lab\?\)"),
+        ("intents.toml", "0.1", "nan", r"intents.toml:2: headroom: nan is not a number; accepted: a finite number"),
+        ("intents.toml", "0.1", "-0.1", r"intents.toml:2: headroom: -0\.1 is out of range; accepted: at least 0"),
+        ("intents.toml", "[46]", "[64]", r"intents.toml:5: class\[1\]\.dscp\[1\]: 64 is out of range; accepted: at mo"),
+        ("intents.toml", "[46]", "[]", r"intents.toml:5: class\[1\]\.dscp: is missing"),
+        ("intents.toml", "headroom", 'frozen = ["x"]\nheadroom', r"intents.toml:2: frozen: 'x' is no router"),
+        ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
+        ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
+        ("peering.toml", "192.0.2.0/24", "10.1.0.0/18", r"peering.toml:12: .*already originated by lon1"),
+        (
+            "peering.toml",
+            "delay_us",
+            "delay_ms",
+            r"peering.toml:16: egress\[1\]\.delay_ms: unknown key \(did you mean de",
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_its_place(config, file, old, new, expected):
+    edit(config, file, old, new)
+    assert any(re.match(expected, problem) for problem in problems(config)), problems(config)
+
+
+def test_problems_of_all_files_come_at_once(config):
+    edit(config, "intents.toml", "0.1", "2")
+    edit(config, "peering.toml", "64500", "0")
+    assert {problem.split(":")[0] for problem in problems(config)} == {"intents.toml", "peering.toml"}
+
+
+def test_demands_in_the_daemons_peering_file_are_refused(config):
+    demand = '[[demand]]\nid="d"\nclass="gold"\nsource="lon1"\nprefix_group="eyeballs"\nrate_mbps=1\n'
+    path = config.parent / "peering.toml"
+    path.write_text(path.read_text() + demand)
+    assert "offline only" in problems(config)[0]
+    peering, demands = load_offline(path, ["lon1"])
+    assert demands[0].target == "eyeballs"
+    assert peering.groups[0].name == "eyeballs"
