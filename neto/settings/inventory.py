@@ -86,6 +86,17 @@ def load_inventory(path: Path) -> Inventory:
     )
 
 
+def router_names(path: Path) -> list[str]:
+    """Return the names of routers in an inventory that may have problems: what other files are checked against."""
+    try:
+        rows = read_toml(path).data.get("router", [])
+    except InputError:
+        return []
+    if not isinstance(rows, list):
+        return []
+    return [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+
+
 def _references(file: TomlFile, read: _File) -> list[Problem]:
     problems = duplicates(file, "site", "name", [site.name for site in read.site])
     for key in ("name", "router_id"):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from neto.errors import InputError, Problem
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings.intents import load_intents
-from neto.settings.inventory import load_inventory
+from neto.settings.inventory import load_inventory, router_names
 from neto.settings.main import Settings
 from neto.settings.peering import load_peering
 from neto.settings.schema import check
 from neto.settings.toml import read_toml
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -56,31 +60,26 @@ def load_settings(path: Path) -> Settings:
 def load_config(path: Path) -> Config:
     """Read neto.toml and all that it names.
 
-    Raises InputError with the problems of every file; a file that refers to another is checked against it only when
-    that one could be read.
+    Raises InputError with the problems of every file; a file that names routers is checked against those that the
+    inventory names, even when the inventory has problems of its own.
     """
     settings = load_settings(path)
     problems: list[Problem] = []
-    inventory: Inventory | None = None
-    intents: Intents | None = None
-    peering: Peering | None = Peering()
-    try:
-        inventory = load_inventory(settings.inventory)
-    except InputError as error:
-        problems += error.problems
-    if inventory is not None:
+
+    def attempt(load: Callable[[], Read]) -> Read | None:
         try:
-            intents = load_intents(settings.intents, list(inventory.router))
+            return load()
         except InputError as error:
-            problems += error.problems
-        if settings.peering is not None:
-            try:
-                peering = load_peering(settings.peering, list(inventory.router))
-            except InputError as error:
-                peering = None
-                problems += error.problems
-            else:
-                problems += _clashes(settings.peering, inventory, peering)
+            problems.extend(error.problems)
+            return None
+
+    inventory = attempt(lambda: load_inventory(settings.inventory))
+    routers = list(inventory.router) if inventory else router_names(settings.inventory)
+    intents = attempt(lambda: load_intents(settings.intents, routers))
+    outside = settings.peering
+    peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
+    if outside and inventory and peering:
+        problems += _clashes(outside, inventory, peering)
     if problems or inventory is None or intents is None or peering is None:
         raise InputError(problems)
     return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)

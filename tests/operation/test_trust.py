@@ -1,0 +1,52 @@
+"""What is believed of what comes in."""
+
+import math
+from dataclasses import replace
+from ipaddress import ip_network
+
+from neto.model.demand import DemandMatrix, PrefixDemand
+from neto.model.topology import Link, Node, Topology
+from neto.operation.trust import judge_demand, judge_topology, stand_in, total_mbps
+
+RING = Topology(
+    nodes=tuple(Node(str(n)) for n in range(10)),
+    links=tuple(Link(f"{a}>{b}", str(a), str(b), 100.0) for n in range(10) for a, b in [(n, (n + 1) % 10)]),
+)
+
+
+def rate(mbps: float, source: str = "a") -> PrefixDemand:
+    return PrefixDemand(source, "b", "gold", ip_network("10.0.0.0/24"), mbps)
+
+
+def matrix(*rates: PrefixDemand, ends: float = 10.0, missing: tuple[str, ...] = ()) -> DemandMatrix:
+    return DemandMatrix(0.0, ends, rates, missing_exporters=frozenset(missing))
+
+
+def test_a_topology_that_lost_a_little_is_believed_and_one_that_lost_much_is_not():
+    assert judge_topology(RING, None, max_loss=0.3).believed
+    assert judge_topology(replace(RING, links=RING.links[:7]), RING, max_loss=0.3).believed
+    verdict = judge_topology(replace(RING, links=RING.links[:6]), RING, max_loss=0.3)
+    assert not verdict.believed
+    assert verdict.reason == "40% of the links are gone at once (accepted: 30%)"
+    assert not judge_topology(replace(RING, links=()), None, max_loss=0.3).believed
+
+
+def test_growth_of_the_topology_is_never_suspect():
+    small = Topology(nodes=RING.nodes[:2], links=RING.links[:1])
+    assert judge_topology(RING, small, max_loss=0.3).believed
+
+
+def test_a_demand_that_jumps_vanishes_or_is_no_number_is_refused():
+    good = matrix(rate(100))
+    assert judge_demand(matrix(rate(900)), good, max_jump=10).believed
+    assert not judge_demand(matrix(rate(1100)), good, max_jump=10).believed
+    assert not judge_demand(matrix(), good, max_jump=10).believed
+    assert not judge_demand(matrix(rate(math.nan)), None, max_jump=10).believed
+    assert not judge_demand(matrix(rate(-1.0)), None, max_jump=10).believed
+
+
+def test_a_silent_exporter_counts_with_what_it_last_told_until_that_is_too_old():
+    now = matrix(rate(5), ends=100.0, missing=("quiet", "never"))
+    seen = {"quiet": (60.0, (rate(7, "quiet"),))}
+    assert total_mbps(stand_in(now, seen, ttl_s=50)) == 12
+    assert total_mbps(stand_in(now, seen, ttl_s=30)) == 5
