@@ -1,0 +1,244 @@
+"""Candidate paths: the k shortest loop-free ones of every demand, by delay.
+
+A demand toward a prefix group takes its paths over all the group's exits: WAN path to the border, then the peering
+link, and the egress delay counts. ISPs are never transited, nor are nodes that the caller closes to transit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neto.controller.yen import FAR, Arcs, paths_toward
+from neto.model.allocation import PathSet
+from neto.model.demand import Demand
+from neto.model.intent import TrafficClass
+from neto.model.peering import Egress
+from neto.model.topology import Microseconds, NodeKind, Topology
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Value = TypeVar("Value", bound=Hashable)
+
+
+def candidate_paths(
+    joint: Topology,
+    demands: Sequence[Demand],
+    classes: Sequence[TrafficClass],
+    egresses: Sequence[Egress],
+    k: int,
+    usable: Bools | None = None,
+    *,
+    transit: Bools | None = None,
+) -> PathSet:
+    """Return up to k paths for each demand, in order of delay, then of hops.
+
+    usable: (links,) bool, links that may be used; None: all. transit: (nodes,) bool, nodes that paths may pass
+    through rather than only begin or end at; None: all routers. A path longer than its class's delay bound or
+    stretch is left out. A prefix group with several exits keeps the best path to at least half of k of them. A
+    demand that has no path has no rows; one whose target is its source has one path without links.
+    """
+    router = np.array([node.kind is NodeKind.ROUTER for node in joint.nodes], dtype=bool)
+    inside = router[joint.source] & router[joint.target]
+    passable = router if transit is None else router & transit
+    open_links = np.ones(len(joint.links), dtype=bool) if usable is None else usable
+    ends, end_of = _distinct([(demand.source, demand.target) for demand in demands])
+    exits = _open_exits(joint, egresses, open_links)
+    to_router = [(joint.node_row[s], joint.node_row[t]) for s, t in ends if t in joint.node_row]
+    to_border = [
+        (joint.node_row[s], int(joint.source[link]))
+        for s, t in ends
+        if t not in joint.node_row
+        for link, _ in exits.get(t, ())
+    ]
+    pairs, pair_of = _distinct(to_router + to_border)
+    found = k_shortest(joint, joint.delay_us, pairs, k, usable=open_links & inside, transit=passable)
+    is_router = np.array([t in joint.node_row for _, t in ends], dtype=bool)
+    per_end = _merge(found, pair_of, ends, is_router, exits, k)
+    return _bounded(_take(per_end, end_of), demands, classes)
+
+
+def k_shortest(
+    topology: Topology,
+    weight: ArrayLike,
+    pairs: Sequence[tuple[int, int]],
+    k: int,
+    *,
+    usable: Bools | None = None,
+    transit: Bools | None = None,
+) -> PathSet:
+    """Return the k shortest loop-free paths of each (source row, target row), by weight, then by hops.
+
+    weight: (links,) non-negative; what remains of ties is decided by the order of the links, always the same way.
+    The result has a row of demands for each pair, and its `delay_us` is the sum of the weights. A pair of equal
+    nodes has one path without links.
+    """
+    cost = np.asarray(weight, dtype=np.float64)
+    if k < 1:
+        raise ValueError(f"k is {k}; at least one path is wanted")
+    if not (np.isfinite(cost).all() and (cost >= 0).all()):
+        raise ValueError("a weight is negative or not a number")
+    arcs = _arcs(topology, cost, usable, transit)
+    pair = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    order = np.lexsort((pair[:, 0], pair[:, 1]))
+    found = np.zeros(len(pair), dtype=np.int64)
+    hops: list[Ints] = []
+    rows: list[Ints] = []
+    for members in np.split(order, np.flatnonzero(np.diff(pair[order, 1])) + 1) if len(order) else ():
+        count, length, row = paths_toward(int(pair[members[0], 1]), np.ascontiguousarray(pair[members, 0]), k, arcs)
+        found[members] = count
+        hops.append(length)
+        rows.append(row)
+    lengths = np.concatenate([np.zeros(0, dtype=np.int64), *hops])
+    links = np.concatenate([np.zeros(0, dtype=np.int64), *rows]).astype(np.int32)
+    path_start = _starts(lengths)
+    delay = np.add.reduceat(np.append(cost[links], 0.0), path_start[:-1]) * (lengths > 0)
+    sorted_paths = PathSet(_starts(found[order]), path_start, links, delay)
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return _take(sorted_paths, back)
+
+
+def take_paths(paths: PathSet, keep: Bools) -> PathSet:
+    """Return the same demands with only the paths that `keep` (paths,) marks."""
+    lengths = np.diff(paths.path_start)
+    kept = np.bincount(paths.demand_of[keep], minlength=len(paths.demand_start) - 1)
+    return PathSet(_starts(kept), _starts(lengths[keep]), paths.links[np.repeat(keep, lengths)], paths.delay_us[keep])
+
+
+def _arcs(topology: Topology, cost: Microseconds, usable: Bools | None, transit: Bools | None) -> Arcs:
+    """Lay the usable links out for the search, with weights as integers that count a hop where delays are equal."""
+    nodes = len(topology.nodes)
+    rows = np.flatnonzero(np.ones(len(topology.links), dtype=bool) if usable is None else usable)
+    source, target = topology.source[rows].astype(np.int64), topology.target[rows].astype(np.int64)
+    hop = 1 << max(nodes, 1).bit_length()
+    longest = float(np.sort(cost[rows])[::-1][: max(nodes - 1, 1)].sum())
+    # The finest power of two for which the longest path still weighs less than FAR / 4: integral weights stay exact.
+    exponent = math.floor(math.log2(FAR / 8 / hop / longest)) if longest > 0 else 0
+    weight = np.rint(np.ldexp(cost[rows], exponent)).astype(np.int64) * hop + 1
+    leaving = np.lexsort((rows, source))
+    entering = np.lexsort((rows, target))
+    return Arcs(
+        start=_starts(np.bincount(source, minlength=nodes)),
+        head=target[leaving],
+        tail=source[leaving],
+        weight=weight[leaving],
+        row=rows[leaving].astype(np.int64),
+        into_start=_starts(np.bincount(target, minlength=nodes)),
+        into_tail=source[entering],
+        into_weight=weight[entering],
+        transit=np.ones(nodes, dtype=bool) if transit is None else transit,
+    )
+
+
+def _open_exits(
+    joint: Topology, egresses: Sequence[Egress], usable: Bools
+) -> Mapping[str, tuple[tuple[int, float], ...]]:
+    """(link row, egress delay) of each prefix group's exits that may be used, in the operator's order."""
+    exits: dict[str, tuple[tuple[int, float], ...]] = {}
+    for egress in egresses:
+        row = joint.link_row.get(egress.peering_link)
+        if row is not None and usable[row]:
+            exits[egress.prefix_group] = (*exits.get(egress.prefix_group, ()), (row, egress.delay_us))
+    return exits
+
+
+def _merge(
+    found: PathSet,
+    pair_of: Ints,
+    ends: Sequence[tuple[str, str]],
+    is_router: Bools,
+    exits: Mapping[str, tuple[tuple[int, float], ...]],
+    k: int,
+) -> PathSet:
+    """One row of paths per (source, target): as found for a router, chosen among all exits for a prefix group."""
+    group_ends = [end for end, router in enumerate(is_router) if not router]
+    ways = [(end, link, delay) for end in group_ends for link, delay in exits.get(ends[end][1], ())]
+    routers = int(is_router.sum())
+    end_of_way = np.concatenate([np.flatnonzero(is_router), np.array([way[0] for way in ways], dtype=np.int64)])
+    last_link = np.concatenate([np.full(routers, -1), np.array([way[1] for way in ways], dtype=np.int64)])
+    beyond = np.concatenate([np.zeros(routers), np.array([way[2] for way in ways], dtype=np.float64)])
+
+    all_ways = _take(found, pair_of)
+    way = all_ways.demand_of
+    end = end_of_way[way]
+    delay = all_ways.delay_us + beyond[way]
+    hops = np.diff(all_ways.path_start) + (last_link[way] >= 0)
+    # A way's rank is that of its best path among the ways of the same end; the best path of each of the first
+    # (k + 1) // 2 ways goes before everything else.
+    best = np.arange(len(way)) - all_ways.demand_start[way] == 0
+    rank = np.zeros(len(all_ways.demand_start) - 1, dtype=np.int64)
+    first = np.flatnonzero(best)
+    in_order = first[np.lexsort((way[first], hops[first], delay[first], end[first]))]
+    rank[way[in_order]] = _place(end[in_order])
+    kept_first = best & (rank[way] < (k + 1) // 2)
+    chosen = np.lexsort((way, hops, delay, ~kept_first, end))
+    chosen = chosen[_place(end[chosen]) < k]
+    chosen = chosen[np.lexsort((way[chosen], hops[chosen], delay[chosen], end[chosen]))]
+
+    lengths = np.diff(all_ways.path_start)[chosen]
+    peering = last_link[way[chosen]]
+    path_start = _starts(hops[chosen])
+    links = np.empty(path_start[-1], dtype=np.int32)
+    is_last = np.zeros(path_start[-1], dtype=bool)
+    is_last[path_start[1:][peering >= 0] - 1] = True
+    links[is_last] = peering[peering >= 0]
+    links[~is_last] = all_ways.links[_spread(all_ways.path_start[chosen], lengths)]
+    return PathSet(_starts(np.bincount(end[chosen], minlength=len(ends))), path_start, links, delay[chosen])
+
+
+def _bounded(paths: PathSet, demands: Sequence[Demand], classes: Sequence[TrafficClass]) -> PathSet:
+    """Leave out the paths that are longer than the demand's class accepts."""
+    by_name = {each.name: each for each in classes}
+    bounds = [by_name[demand.traffic_class] for demand in demands]
+    if all(math.isinf(each.max_delay_us) and math.isinf(each.max_stretch) for each in by_name.values()):
+        return paths
+    has_path = np.diff(paths.demand_start) > 0
+    shortest = np.zeros(len(demands))
+    shortest[has_path] = paths.delay_us[paths.demand_start[:-1][has_path]]
+    stretch = np.array([each.max_stretch for each in bounds])
+    longest = np.full(len(demands), np.inf)
+    finite = np.isfinite(stretch)
+    longest[finite] = shortest[finite] * stretch[finite] * (1 + 1e-12)
+    longest = np.minimum(longest, [each.max_delay_us for each in bounds])
+    return take_paths(paths, paths.delay_us <= longest[paths.demand_of])
+
+
+def _take(paths: PathSet, rows: Ints) -> PathSet:
+    """Return a set whose demand i has the paths of demand rows[i]."""
+    counts = np.diff(paths.demand_start)[rows]
+    path = _spread(paths.demand_start[rows], counts)
+    lengths = np.diff(paths.path_start)[path]
+    links = paths.links[_spread(paths.path_start[path], lengths)]
+    return PathSet(_starts(counts), _starts(lengths), links, paths.delay_us[path])
+
+
+def _distinct(values: Sequence[Value]) -> tuple[list[Value], Ints]:
+    """Return the distinct values in order of appearance, and the row among them of each value."""
+    row: dict[Value, int] = {}
+    rows = np.array([row.setdefault(value, len(row)) for value in values], dtype=np.int64)
+    return list(row), rows
+
+
+def _place(sorted_keys: Ints) -> Ints:
+    """Return each element's place among those with the same key; equal keys stand together."""
+    at = np.arange(len(sorted_keys))
+    begins = np.ones(len(sorted_keys), dtype=bool)
+    begins[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    return at - np.maximum.accumulate(np.where(begins, at, 0))
+
+
+def _starts(counts: Ints) -> Ints:
+    """Return where each row starts in compressed rows of these lengths, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _spread(starts: Ints, counts: Ints) -> Ints:
+    """Return all of starts[i] + 0..counts[i]-1, row after row."""
+    ends = np.cumsum(counts)
+    every: Ints = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    return every
