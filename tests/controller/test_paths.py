@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-import networkx
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,11 +23,11 @@ DEFAULT = (TrafficClass("default"),)
 
 def every_path(topology, source, target, closed=frozenset()):
     """All simple paths as link rows."""
-    graph = networkx.MultiDiGraph()
+    graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(len(topology.nodes)))
     for row, (tail, head) in enumerate(zip(topology.source, topology.target, strict=True)):
         graph.add_edge(int(tail), int(head), key=row)
-    found = networkx.all_simple_edge_paths(graph, source, target)
+    found = nx.all_simple_edge_paths(graph, source, target)
     return [
         tuple(key for _, _, key in path)
         for path in found
