@@ -1,0 +1,72 @@
+"""From what the agents say to one snapshot of vetted inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from neto.model.demand import DemandMatrix, PrefixDemand
+from neto.model.peering import Peering
+from neto.model.topology import Topology
+from neto.operation.trust import judge_demand, judge_topology, stand_in
+
+
+@dataclass(frozen=True, slots=True)
+class TrustLimits:
+    """How much an input may change at once."""
+
+    max_topology_loss: float  # share of nodes or links
+    max_demand_jump: float  # times the last good total
+    demand_ttl_s: float
+
+
+@dataclass
+class Inputs:
+    """The last good inputs, and why the newest were not believed, if so."""
+
+    limits: TrustLimits
+    topology: Topology | None = None
+    demand: DemandMatrix | None = None
+    topology_doubt: str = ""
+    demand_doubt: str = ""
+    _last_seen: dict[str, tuple[float, tuple[PrefixDemand, ...]]] = field(default_factory=dict)
+
+    def hear_topology(self, new: Topology | None) -> None:
+        """Take a topology, or keep the last good one and say why."""
+        if new is None:
+            self.topology_doubt = "no BGP-LS speaker tells a topology" if self.topology is None else ""
+            return
+        verdict = judge_topology(new, self.topology, max_loss=self.limits.max_topology_loss)
+        self.topology_doubt = verdict.reason
+        if verdict.believed:
+            self.topology = new
+
+    def accept_topology(self, new: Topology) -> None:
+        """Believe a topology because a person said so."""
+        self.topology, self.topology_doubt = new, ""
+
+    def hear_demand(self, new: DemandMatrix | None, now: float) -> None:
+        """Take a demand, completed for silent exporters; or keep the last good one until it is too old.
+
+        now: unix seconds.
+        """
+        if new is not None:
+            verdict = judge_demand(new, self.demand, max_jump=self.limits.max_demand_jump)
+            self.demand_doubt = verdict.reason
+            if verdict.believed:
+                for router in {rate.source for rate in new.rates}:
+                    told = tuple(rate for rate in new.rates if rate.source == router)
+                    self._last_seen[router] = (new.ends, told)
+                self.demand = stand_in(new, self._last_seen, self.limits.demand_ttl_s)
+        if self.demand is not None and now - self.demand.ends > self.limits.demand_ttl_s:
+            self.demand_doubt = f"demand is older than {self.limits.demand_ttl_s:.0f} s: no longer steered by it"
+            self.demand = replace(self.demand, rates=(), ends=self.demand.ends)
+
+
+def with_peer_sids(peering: Peering, peer_sids: Mapping[tuple[str, str], int]) -> Peering:
+    """Give each peering link the peer adjacency SID that BGP-LS tells for (border, peer address)."""
+    links = (
+        replace(link, peer_adjacency_sid=peer_sids.get((link.node, link.peer_address), link.peer_adjacency_sid))
+        for link in peering.links
+    )
+    return replace(peering, links=tuple(links))
