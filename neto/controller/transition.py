@@ -1,0 +1,180 @@
+"""Cut a transition into the fewest steps in which nothing is overloaded, whatever order routers act in.
+
+A step is safe when every mixture of moved and unmoved fits (`neto.controller.shifts`): no link above its capacity, or
+above what it carries already when that is more. Every shift keeps at least the lower of its old and its new rate.
+
+One step if one is safe. Else steps are filled greedily, forwards and backwards (the rule is symmetric, so a plan for
+the way back, read backwards, is a plan), and cut in equal parts; the fewest win. While that is above the lower bound
+and the case is small, linear programmes look for one step less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neto.controller import transition_exact as exact
+from neto.controller.shifts import Shift, Shifts
+from neto.controller.transition_greedy import greedy
+from neto.model.topology import Mbps
+
+_LEAST_STEPS = 2  # once a single one is known to be unsafe
+_MOST_EQUAL_PARTS = 32
+_States = list[Mbps]  # (strands,) rates after each step
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """Moves that may happen in any order, and what they can come to."""
+
+    rates_mbps: Mapping[int, tuple[float, ...]]  # by row of each shift that moves: its strands' rates afterwards
+    worst_utilisation: float  # highest load / capacity over links and mixtures
+    worst_link: int  # link row; -1 when there are no links
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The steps, and what has to be said about them."""
+
+    steps: tuple[PlannedStep, ...]
+    blocked: tuple[int, ...] = ()  # link rows that keep the steps from reaching the target; none when they do
+    at_once: bool = False  # some step counts on all paths of a shift changing at the same instant
+    lowered_mbps: float = 0.0  # what the lowest class gives up at the worst point between steps
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the steps stop short of the target."""
+        return bool(self.blocked)
+
+
+def plan_transition(
+    shifts: Sequence[Shift],
+    background_mbps: Mbps,
+    capacity_mbps: Mbps,
+    *,
+    ceiling_mbps: Mbps | None = None,
+    may_lower: bool = False,
+    exact_size: int = exact.SIZE,
+) -> Transition:
+    """Plan the way from every shift's rates before to its rates after.
+
+    background_mbps: (classes, links) float64, Mbit/s, traffic that does not move, highest class first.
+    capacity_mbps: (links,) float64, Mbit/s. ceiling_mbps: see `Shifts`.
+    may_lower: where nothing can move otherwise, the lowest class may be slowed down between two steps.
+    exact_size: most variables of a linear programme; 0 leaves them out.
+    The same arguments give the same plan.
+    """
+    problem = Shifts(shifts, background_mbps, capacity_mbps, ceiling_mbps)
+    if np.array_equal(problem.before, problem.after):
+        return Transition(())
+    states, reached = _search(problem, exact_size)
+    if reached:
+        return _told(problem, states)
+    at = states[-1] if states else problem.before
+    at_once, reached = _one_way(problem, at, whole=True)
+    if reached or not may_lower:
+        blocked = () if reached else _blocked(problem, at_once[-1] if at_once else at)
+        return _told(problem, states + at_once, blocked=blocked, at_once=bool(at_once))
+    lowered = _lowered(problem, states, len(background_mbps))
+    if lowered is None:
+        return _told(problem, states, blocked=_blocked(problem, at))
+    return _told(problem, lowered[0], lowered_mbps=lowered[1])
+
+
+def _search(problem: Shifts, exact_size: int) -> tuple[_States, bool]:
+    """Return the fewest steps found with every path counted by itself, and whether they reach the target."""
+    best, reached = _one_way(problem, problem.before, whole=False)
+    if not reached or len(best) > _LEAST_STEPS:
+        for states in _alternatives(problem):
+            if not reached or len(states) < len(best):
+                best, reached = states, True
+    steps = len(best) if reached else exact.MOST_STEPS + 1
+    while steps > _LEAST_STEPS:
+        found = exact.fewer_steps(problem, steps - 1, exact_size)
+        if found is None:
+            break
+        best, reached, steps = found, True, steps - 1
+    return best, reached
+
+
+def _one_way(problem: Shifts, start: Mbps, *, whole: bool) -> tuple[_States, bool]:
+    best, reached = greedy(problem, start, problem.after, whole=whole)
+    if reached and len(best) <= _LEAST_STEPS:
+        return best, reached
+    other, also = greedy(problem, start, problem.after, whole=whole, relief_first=True)
+    better = (also, -len(other)) > (reached, -len(best))
+    return (other, also) if better else (best, reached)
+
+
+def _alternatives(problem: Shifts) -> Iterator[_States]:
+    """Yield whole plans found in other ways; each is checked, since each bends a rule that it was made by."""
+    for relief_first in (False, True):
+        back, reached = greedy(problem, problem.after, problem.before, relief_first=relief_first)
+        states = [*reversed(back[:-1]), problem.after]
+        if reached and _safe(problem, states):
+            yield states
+    if problem.divisible.all() and not problem.quantum.any():
+        for parts in range(_LEAST_STEPS, _MOST_EQUAL_PARTS + 1):
+            way = [problem.before + (problem.after - problem.before) * (k / parts) for k in range(1, parts)]
+            if _safe(problem, [*way, problem.after]):
+                yield [*way, problem.after]
+                return
+
+
+def _safe(problem: Shifts, states: _States) -> bool:
+    return all(problem.safe(rates, then) for rates, then in zip([problem.before, *states[:-1]], states, strict=True))
+
+
+def _lowered(problem: Shifts, states: _States, classes: int) -> tuple[_States, float] | None:
+    """Return the steps that slow the lowest class down least, starting at once or where one gets without."""
+    found = []
+    for ahead in ([], states) if states else ([],):
+        answer = exact.lower_and_move(problem, ahead[-1] if ahead else problem.before, classes=classes)
+        if answer is not None:
+            found.append((answer[1], [*ahead, *answer[0]]))
+    if not found:
+        return None
+    lowered_mbps, best = min(found, key=lambda pair: (round(pair[0], 6), len(pair[1])))
+    return best, lowered_mbps
+
+
+def _blocked(problem: Shifts, rates: Mbps) -> tuple[int, ...]:
+    """Return the links that the rest of the way would overload, the worst first."""
+    over = problem.worst(rates, problem.after, whole=True) - problem.limits(problem.loads(rates))
+    rows = np.flatnonzero(over > 0)
+    order = rows[np.argsort(-(over[rows] / problem.capacity[rows]), kind="stable")]
+    return tuple(dict.fromkeys(int(problem.row_link[row]) for row in order))
+
+
+def _told(
+    problem: Shifts,
+    states: _States,
+    *,
+    blocked: tuple[int, ...] = (),
+    at_once: bool = False,
+    lowered_mbps: float = 0.0,
+) -> Transition:
+    """Say the states as steps, leaving out those in which nothing moves."""
+    steps = []
+    rates = problem.before
+    for then in states:
+        moved = np.unique(problem.shift_of[then != rates])
+        if not len(moved):
+            continue
+        peak = problem.worst(rates, then)
+        if at_once and (peak > problem.limits(problem.loads(rates))).any():
+            peak = problem.worst(rates, then, whole=True)
+        used = peak[: problem.links] / problem.link_capacity
+        ends = np.searchsorted(problem.shift_of, moved, side="right")
+        starts = np.searchsorted(problem.shift_of, moved, side="left")
+        steps.append(
+            PlannedStep(
+                {int(shift): tuple(then[a:b].tolist()) for shift, a, b in zip(moved, starts, ends, strict=True)},
+                float(used.max(initial=0.0)),
+                int(used.argmax()) if len(used) else -1,
+            )
+        )
+        rates = then
+    return Transition(tuple(steps), blocked, at_once, lowered_mbps)
