@@ -53,6 +53,10 @@ class DeviceError(NetoError):
         super().__init__(f"{device}: {message}")
 
 
+class DeviceTimeoutError(DeviceError):
+    """A router did not answer in time, or the line to it broke: what it was last told may yet take effect."""
+
+
 class LeaseLostError(NetoError):
     """This process no longer leads; nothing may be pushed or stored in its name."""
 

@@ -31,17 +31,19 @@ class Terminal:
         self._session = session
         self._process = process
         self._line = ""
+        self._printed: list[str] = []  # not yet sent: a packet for each echoed character would cost too much
         self._after_return = False  # the line feed of a CR LF, or the NUL of a CR NUL, means nothing more
 
     async def run(self) -> None:
         """Serve until either side leaves."""
         self._write(self._session.prompt)
         while True:
+            await self._flush()
             for character in await self._read():
                 await self._character(character)
                 if self._session.closed:
+                    await self._flush()
                     return
-            await self._process.stdout.drain()
 
     async def _read(self) -> bytes:
         while True:
@@ -80,6 +82,7 @@ class Terminal:
         self._write("\n")
         said = self._session.enter(line)
         if isinstance(said, Commit):
+            await self._flush()
             await asyncio.sleep(said.wait_s)
             text = said.finish()
             if said.deaf:
@@ -94,8 +97,14 @@ class Terminal:
         self._write(f"\n{self._session.prompt}")
 
     def _write(self, text: str) -> None:
+        self._printed.append(text)
+
+    async def _flush(self) -> None:
+        text = "".join(self._printed).replace("\n", "\r\n")
+        self._printed.clear()
         if text and not self._process.stdout.is_closing():
-            self._process.stdout.write(text.replace("\n", "\r\n").encode())
+            self._process.stdout.write(text.encode())
+            await self._process.stdout.drain()
 
 
 class RouterServer:
