@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.heap import drop_first, push
 from neto.controller.jit import compiled
 
 Ints = NDArray[np.int64]
@@ -56,45 +57,6 @@ class Paths(NamedTuple):
     left_at: Ints  # (slots,) hop at which the path leaves its parent
     order: Ints  # (slots,)
     accepted: Ints  # (k,) slots, shortest path first
-
-
-@compiled
-def push(keys: Ints, items: Ints, size: int, key: int, item: int) -> int:
-    """Put an item into a binary heap; return the heap's new size."""
-    slot = size
-    while slot > 0:
-        parent = (slot - 1) >> 1
-        if keys[parent] <= key:
-            break
-        keys[slot] = keys[parent]
-        items[slot] = items[parent]
-        slot = parent
-    keys[slot] = key
-    items[slot] = item
-    return size + 1
-
-
-@compiled
-def drop_first(keys: Ints, items: Ints, size: int) -> int:
-    """Take the least item off a binary heap; return the heap's new size."""
-    size -= 1
-    key = keys[size]
-    item = items[size]
-    slot = 0
-    while True:
-        child = 2 * slot + 1
-        if child >= size:
-            break
-        if child + 1 < size and keys[child + 1] < keys[child]:
-            child += 1
-        if keys[child] >= key:
-            break
-        keys[slot] = keys[child]
-        items[slot] = items[child]
-        slot = child
-    keys[slot] = key
-    items[slot] = item
-    return size
 
 
 @compiled

@@ -1,0 +1,157 @@
+"""Allocate bandwidth: strict precedence of classes, max-min fairness inside a class, then the least delay.
+
+One class after the other on what the higher ones have left, so that no lower class can cost a higher one a bit.
+Within a class, with demand d_k, weight w_k and level l_k = rate / w_k: the allocation is max-min fair when no level
+can rise without one that is equal or lower having to fall. Then, at those rates, the paths of least total delay.
+What is granted stays within capacity by construction: loads are recomputed here, never taken from a solver.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from neto.controller.filling import fill
+from neto.controller.flows import Bools, Flows, Ints, least_over_paths, trimmed
+from neto.controller.groups import groups_of_single_demands, member_rates
+from neto.controller.levels import max_min_levels
+from neto.controller.paths import take_paths
+from neto.controller.shorten import least_delay
+from neto.model.allocation import Allocation, ClassReport, PathSet
+from neto.model.demand import Demand
+from neto.model.intent import TrafficClass
+from neto.model.topology import Mbps, Topology
+
+_DREGS = 1e-9  # share of a link that is not worth filling
+_CRUMB = 1e-6  # share of a demand's rate below which a path is not worth a policy
+
+
+def allocate(
+    joint: Topology,
+    demands: Sequence[Demand],
+    classes: Sequence[TrafficClass],
+    paths: PathSet,
+    available_mbps: Mbps,
+    *,
+    running: Mbps | None = None,
+) -> Allocation:
+    """Give every demand its rate on each of its paths.
+
+    paths: a row of paths for each demand, in order of delay. available_mbps: (links,) what may be used, net of the
+    general headroom and of traffic that is not ours; less than nothing counts as nothing. A class with a headroom of
+    its own fills a link, with the classes above it, to (1 - headroom) x capacity at most. running: (paths,) Mbit/s
+    that now run on these paths.
+
+    Infeasible is an answer: a demand gets what there is. Raises ValueError when an input is not a number.
+    """
+    del running
+    rate = np.array([demand.rate_mbps for demand in demands], dtype=np.float64)
+    _refuse(rate, available_mbps, classes, joint)
+    row_of = {each.name: row for row, each in enumerate(classes)}
+    class_of = np.array([row_of[demand.traffic_class] for demand in demands], dtype=np.int64)
+    given = np.zeros(len(paths.delay_us))
+    used = np.zeros(len(joint.links))
+    reports = []
+    for row, each in enumerate(classes):
+        began = time.perf_counter()
+        mine = class_of == row
+        ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
+        left = _left(np.minimum(available_mbps, ceiling), used)
+        flows, path = _flows(paths, mine, rate, each, left)
+        given[path], status = _allocate_class(flows)
+        used = paths.loads(given, len(joint.links))
+        took = time.perf_counter() - began
+        reports.append(ClassReport(each.name, status, took, float(rate[mine].sum()), float(given[path].sum())))
+    return Allocation(joint, tuple(demands), paths, given, tuple(reports))
+
+
+def _refuse(rate: Mbps, available_mbps: Mbps, classes: Sequence[TrafficClass], joint: Topology) -> None:
+    """Raise ValueError for what would be silently wrong further in."""
+    if not (np.isfinite(rate).all() and (rate >= 0).all()):
+        raise ValueError("the rate of a demand is negative or not a number")
+    if np.isnan(available_mbps).any() or np.isnan(joint.capacity_mbps).any():
+        raise ValueError("the capacity of a link is not a number")
+    if not all(np.isfinite(each.weight) and each.weight > 0 for each in classes):
+        raise ValueError("the weight of a class is not a positive number")
+
+
+def _left(limit: Mbps, used: Mbps) -> Mbps:
+    """(links,) what the higher classes leave; next to nothing is nothing, and sums in another order stay below."""
+    left = np.where(used > 0, limit * (1 - 1e-12) - used, limit)
+    return np.where(left > _DREGS * limit, left, 0.0)
+
+
+def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps) -> tuple[Flows, Ints]:
+    """Return the problem of the demands `mine` (demands,) without paths that are closed, and the rows of its paths."""
+    is_open = (least_over_paths(paths.path_start, paths.links, left) > 0) & mine[paths.demand_of]
+    kept = take_paths(paths, is_open)
+    counts = np.diff(kept.demand_start)[mine]
+    demand_start = np.concatenate([[0], np.cumsum(counts)])
+    flows = Flows(
+        demand_start,
+        kept.path_start,
+        kept.links,
+        np.repeat(np.arange(len(counts)), counts),
+        rate[mine],
+        np.full(len(counts), each.weight),
+        kept.delay_us,
+        left,
+    )
+    return flows, np.flatnonzero(is_open)
+
+
+def _allocate_class(flows: Flows) -> tuple[Mbps, str]:
+    """(paths,) Mbit/s for one class, and how it went."""
+    shortest = _all_on_shortest(flows)
+    if (flows.loads(shortest) <= flows.capacity_mbps).all():
+        return shortest, "optimal"
+    rate, flow, status = _fair(flows)
+    shorter = least_delay(flows, flow)
+    if shorter is None:
+        status = "delay not optimal: the solver failed"
+    else:
+        flow = shorter
+    return _finished(flows, flow, rate), status
+
+
+def _all_on_shortest(flows: Flows) -> Mbps:
+    """(paths,) Mbit/s when every demand takes its first path."""
+    flow = np.zeros(len(flows.demand_of))
+    served = np.flatnonzero(np.diff(flows.demand_start) > 0)
+    flow[flows.demand_start[served]] = flows.demand_mbps[served]
+    return flow
+
+
+def _fair(flows: Flows) -> tuple[Mbps, Mbps, str]:
+    """Max-min fair rates (demands,), flows that carry them (paths,), and how it went."""
+    groups, path = groups_of_single_demands(flows)
+    found = max_min_levels(groups)
+    rate = np.where(np.diff(flows.demand_start) > 0, flows.demand_mbps, 0.0)
+    contended = member_rates(groups, found.level, flows.demand_mbps, flows.weight)
+    rate[groups.member] = contended[groups.member]
+    flow = np.zeros(len(flows.demand_of))
+    flow[path] = found.flow_mbps
+    carried = flows.rates(flow)
+    flow *= np.divide(rate, carried, out=np.zeros_like(rate), where=carried > 0)[flows.demand_of]
+    if found.complete:
+        return rate, flow, "optimal"
+    filled = fill(flows)
+    return flows.rates(filled), filled, "filled in order of delay: the solver failed"
+
+
+def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:
+    """Drop crumbs, keep within capacity and demand, and hand out what that leaves."""
+    kept = np.where(flow > _CRUMB * rate[flows.demand_of], flow, 0.0)
+    carried = flows.rates(kept)
+    scale = np.divide(rate, carried, out=np.zeros_like(rate), where=carried > 0)
+    kept = trimmed(flows, kept * scale[flows.demand_of])
+    load = flows.loads(kept)
+    room = flows.capacity_mbps - load
+    room[room < _CRUMB * flows.capacity_mbps] = 0.0
+    wanting = np.maximum(flows.demand_mbps - flows.rates(kept), 0.0)
+    wanting[wanting < _CRUMB * flows.demand_mbps] = 0.0
+    more = fill(replace(flows, demand_mbps=wanting, capacity_mbps=room))
+    return trimmed(flows, kept + more)

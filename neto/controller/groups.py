@@ -1,0 +1,141 @@
+"""Demands that compete for the same links in the same ways, taken together.
+
+Max-min fairness gives every demand of a group the same level (rate / weight) unless it is satisfied below it, so a
+group needs one unknown, its level, and one known curve: what its demands take in all at that level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neto.controller.flows import Floats, Flows, Ints
+from neto.controller.jit import compiled
+from neto.model.topology import Mbps, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of demands, and the paths that each can take over the links that matter."""
+
+    group_start: Ints  # (groups + 1,) paths of each group
+    path_start: Ints  # (paths + 1,)
+    links: Rows  # (hops,)
+    group_of: Ints  # (paths,)
+    member_start: Ints  # (groups + 1,)
+    member: Ints  # (members,) demands of each group, in order of `satisfied_at`
+    satisfied_at: Floats  # (members,) demand / weight
+    taken_below: Mbps  # (members + groups,) what the members before take, satisfied; one more place per group
+    weight_from: Floats  # (members + groups,) weight of the member and those after
+    capacity_mbps: Mbps  # (links,) > 0
+
+    @property
+    def total_mbps(self) -> Mbps:
+        """(groups,) what each group asks for."""
+        last: Mbps = self.taken_below[self.member_start[1:] + np.arange(len(self.member_start) - 1)]
+        return last
+
+
+def make_groups(
+    group_start: Ints,
+    path_start: Ints,
+    links: Rows,
+    group_of_demand: Ints,
+    demand_mbps: Mbps,
+    weight: Floats,
+    capacity_mbps: Mbps,
+) -> Groups:
+    """Sort the members of each group. group_of_demand: (demands,), -1 for a demand that is in none."""
+    count = len(group_start) - 1
+    demands = np.flatnonzero(group_of_demand >= 0)
+    ratio = demand_mbps[demands] / weight[demands]
+    order = np.lexsort((ratio, group_of_demand[demands]))
+    member = demands[order]
+    member_start = np.concatenate([[0], np.cumsum(np.bincount(group_of_demand[member], minlength=count))])
+    below, above = _running_sums(member_start, demand_mbps[member], weight[member])
+    return Groups(
+        group_start,
+        path_start,
+        links,
+        np.repeat(np.arange(count), np.diff(group_start)),
+        member_start,
+        member,
+        ratio[order],
+        below,
+        above,
+        capacity_mbps,
+    )
+
+
+@compiled
+def _running_sums(member_start: Ints, demand_mbps: Mbps, weight: Floats) -> tuple[Mbps, Floats]:
+    """Sums within each group alone, so that a small group keeps its digits beside a large one."""
+    groups = len(member_start) - 1
+    below = np.zeros(len(demand_mbps) + groups)
+    above = np.zeros(len(demand_mbps) + groups)
+    for group in range(groups):
+        for at in range(member_start[group], member_start[group + 1]):
+            below[at + group + 1] = below[at + group] + demand_mbps[at]
+        for at in range(member_start[group + 1] - 1, member_start[group] - 1, -1):
+            above[at + group] = above[at + group + 1] + weight[at]
+    return below, above
+
+
+@compiled
+def volumes(
+    member_start: Ints, satisfied_at: Floats, taken_below: Mbps, weight_from: Floats, level: Floats
+) -> tuple[Mbps, Floats]:
+    """What each group takes at its level (groups,), and how fast that grows with the level: both (groups,)."""
+    groups = len(member_start) - 1
+    volume = np.empty(groups)
+    slope = np.empty(groups)
+    for group in range(groups):
+        low, high = member_start[group], member_start[group + 1]
+        while low < high:  # first member that is not satisfied at this level
+            middle = (low + high) // 2
+            if satisfied_at[middle] <= level[group]:
+                low = middle + 1
+            else:
+                high = middle
+        slope[group] = weight_from[low + group]
+        volume[group] = taken_below[low + group]
+        if slope[group] > 0:
+            volume[group] += slope[group] * level[group]
+    return volume, slope
+
+
+def group_volumes(groups: Groups, level: Floats) -> tuple[Mbps, Floats]:
+    """(groups,) Mbit/s that each group takes at its level, and (groups,) how fast that grows with the level."""
+    return volumes(groups.member_start, groups.satisfied_at, groups.taken_below, groups.weight_from, level)
+
+
+def member_rates(groups: Groups, level: Floats, demand_mbps: Mbps, weight: Floats) -> Mbps:
+    """(demands,) Mbit/s at the levels (groups,); 0 for demands in no group."""
+    rate = np.zeros(len(demand_mbps))
+    level_of = np.repeat(level, np.diff(groups.member_start))
+    rate[groups.member] = np.minimum(demand_mbps[groups.member], weight[groups.member] * level_of)
+    return rate
+
+
+def groups_of_single_demands(flows: Flows) -> tuple[Groups, Ints]:
+    """Return a group for each demand that links can hold back, and the row in `flows` of each path."""
+    hops = np.diff(flows.path_start)
+    free = np.zeros(len(flows.demand_mbps), dtype=bool)
+    free[flows.demand_of[hops == 0]] = True
+    contends = ~free & (flows.demand_mbps > 0) & (np.diff(flows.demand_start) > 0)
+    path = np.flatnonzero(contends[flows.demand_of])
+    hop = np.repeat(contends[flows.demand_of], hops)
+    crossed = np.zeros(len(flows.capacity_mbps), dtype=bool)
+    crossed[flows.links[hop]] = True
+    group = np.where(contends, np.cumsum(contends) - 1, -1)
+    groups = make_groups(
+        np.concatenate([[0], np.cumsum(np.diff(flows.demand_start)[contends])]),
+        np.concatenate([[0], np.cumsum(hops[path])]),
+        (np.cumsum(crossed) - 1)[flows.links[hop]].astype(np.int32),
+        group,
+        flows.demand_mbps,
+        flows.weight,
+        flows.capacity_mbps[crossed],
+    )
+    return groups, path

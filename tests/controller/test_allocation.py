@@ -1,0 +1,143 @@
+"""Oracles: max-min fairness by definition and least delay, each a whole linear program of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neto.controller.allocation import allocate
+from neto.controller.paths import candidate_paths
+from neto.model.demand import Demand
+from neto.model.intent import TrafficClass
+from neto.model.topology import Link, Node, Topology
+
+from . import maxmin
+from .networks import network
+
+DEFAULT = (TrafficClass("default"),)
+
+
+def some_demands(seed, topology, count, *, low=-1.0, high=2.0, traffic_class="default"):
+    """Rates spread over powers of ten; some zero, some repeated."""
+    draw = np.random.default_rng([seed, 7])
+    rates = np.round(10 ** draw.uniform(low, high, count), 4)
+    rates[draw.random(count) < 0.1] = 0.0
+    rates[draw.random(count) < 0.2] = 10.0
+    ends = [draw.choice(len(topology.nodes), 2, replace=False) for _ in range(count)]
+    return [
+        Demand(f"d{row}", traffic_class, f"n{s}", f"n{t}", float(rate))
+        for row, ((s, t), rate) in enumerate(zip(ends, rates, strict=True))
+    ]
+
+
+def check_bounds(allocation, available):
+    wanted = np.array([demand.rate_mbps for demand in allocation.demands])
+    assert np.isfinite(allocation.rate_mbps).all()
+    assert (allocation.rate_mbps >= 0).all()
+    assert (allocation.load_mbps <= np.maximum(available, 0)).all()
+    assert (allocation.allocated_mbps <= wanted * (1 + 1e-12)).all()
+
+
+@given(seed=st.integers(0, 100_000), k=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_rates_are_max_min_fair_and_paths_short(seed, k):
+    topology = network(seed, nodes=7, links=18)
+    demands = some_demands(seed, topology, 14)
+    paths = candidate_paths(topology, demands, DEFAULT, (), k)
+    found = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+    check_bounds(found, topology.capacity_mbps)
+    exact = maxmin.exact_rates(paths, [demand.rate_mbps for demand in demands], topology.capacity_mbps)
+    assert found.allocated_mbps == pytest.approx(exact, rel=1e-4, abs=1e-4)
+    best = maxmin.least_delay(paths, found.allocated_mbps, topology.capacity_mbps)
+    assert found.rate_mbps @ paths.delay_us <= best * (1 + 1e-3) + 1e-3
+
+
+@given(seed=st.integers(0, 100_000))
+@settings(max_examples=30, deadline=None)
+def test_a_class_gets_what_it_would_get_without_those_below_it(seed):
+    topology = network(seed, nodes=7, links=18)
+    classes = (TrafficClass("gold"), TrafficClass("silver"), TrafficClass("bronze"))
+    demands = [
+        replace(demand, traffic_class=classes[row % 3].name)
+        for row, demand in enumerate(some_demands(seed, topology, 18))
+    ]
+    paths = candidate_paths(topology, demands, classes, (), 3)
+    found = allocate(topology, demands, classes, paths, topology.capacity_mbps)
+    check_bounds(found, topology.capacity_mbps)
+    for last in (1, 2):
+        above = [demand for demand in demands if demand.traffic_class in {each.name for each in classes[:last]}]
+        alone = allocate(
+            topology, above, classes, candidate_paths(topology, above, classes, (), 3), topology.capacity_mbps
+        )
+        with_all = [
+            rate
+            for demand, rate in zip(demands, found.allocated_mbps, strict=True)
+            if demand.traffic_class in {each.name for each in classes[:last]}
+        ]
+        assert alone.allocated_mbps.tolist() == with_all
+    # The lowest class is fair on exactly what the others leave.
+    low = [row for row, demand in enumerate(demands) if demand.traffic_class == "bronze"]
+    load = paths.loads(np.where(np.isin(paths.demand_of, low), 0.0, found.rate_mbps), len(topology.links))
+    wanted = [demand.rate_mbps if row in low else 0.0 for row, demand in enumerate(demands)]
+    exact = maxmin.exact_rates(paths, wanted, np.maximum(topology.capacity_mbps - load, 0))
+    assert found.allocated_mbps[low] == pytest.approx(exact[low], rel=1e-3, abs=1e-3)
+
+
+def test_a_class_keeps_its_own_headroom():
+    topology = Topology((Node("a"), Node("b")), (Link("ab", "a", "b", 100.0),))
+    classes = (TrafficClass("gold"), TrafficClass("bronze", headroom=0.3))
+    demands = [Demand("g", "gold", "a", "b", 50.0), Demand("b", "bronze", "a", "b", 80.0)]
+    paths = candidate_paths(topology, demands, classes, (), 1)
+    found = allocate(topology, demands, classes, paths, np.array([90.0]))
+    assert found.allocated_mbps == pytest.approx([50.0, 20.0])
+
+
+def test_everything_fits_exactly():
+    topology = Topology((Node("a"), Node("b")), (Link("ab", "a", "b", 100.0),))
+    demands = [Demand("x", "default", "a", "b", 33.3), Demand("y", "default", "a", "b", 66.7)]
+    paths = candidate_paths(topology, demands, DEFAULT, (), 1)
+    found = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+    assert found.allocated_mbps == pytest.approx([33.3, 66.7], rel=1e-9)
+
+
+def test_no_capacity_no_path_and_no_demand_are_answers():
+    nodes = (Node("a"), Node("b"), Node("c"))
+    topology = Topology(nodes, (Link("ab", "a", "b", 0.0), Link("ba", "b", "a", 10.0)))
+    ends = [("a", "b", 5.0), ("a", "c", 5.0), ("b", "a", 0.0), ("c", "c", 7.0), ("b", "a", 4.0)]
+    demands = [Demand(f"d{row}", "default", *end) for row, end in enumerate(ends)]
+    paths = candidate_paths(topology, demands, DEFAULT, (), 2)
+    found = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+    assert found.allocated_mbps.tolist() == [0.0, 0.0, 0.0, 7.0, 4.0]
+    nothing = allocate(topology, [], DEFAULT, candidate_paths(topology, [], DEFAULT, (), 2), topology.capacity_mbps)
+    assert len(nothing.rate_mbps) == 0
+    below_nothing = allocate(topology, demands, DEFAULT, paths, np.array([-5.0, -1.0]))
+    assert below_nothing.allocated_mbps.tolist() == [0.0, 0.0, 0.0, 7.0, 0.0]
+
+
+@pytest.mark.parametrize("rate", [float("nan"), -1.0, float("inf")])
+def test_a_rate_that_is_no_number_is_refused(rate):
+    topology = network(1)
+    demands = [Demand("d", "default", "n0", "n1", rate)]
+    paths = candidate_paths(topology, demands, DEFAULT, (), 1)
+    with pytest.raises(ValueError, match="demand"):
+        allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+
+
+def test_a_capacity_that_is_no_number_is_refused():
+    topology = network(1)
+    demands = [Demand("d", "default", "n0", "n1", 1.0)]
+    paths = candidate_paths(topology, demands, DEFAULT, (), 1)
+    with pytest.raises(ValueError, match="link"):
+        allocate(topology, demands, DEFAULT, paths, np.full(len(topology.links), np.nan))
+
+
+def test_the_same_inputs_give_the_same_answer():
+    topology = network(9, nodes=8, links=30)
+    demands = some_demands(9, topology, 40)
+    paths = candidate_paths(topology, demands, DEFAULT, (), 4)
+    first, second = (allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps) for _ in range(2))
+    assert first.rate_mbps.tolist() == second.rate_mbps.tolist()
