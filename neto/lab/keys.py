@@ -13,6 +13,8 @@ from pathlib import Path
 
 import asyncssh
 
+SSH_PORT = 22
+
 
 @dataclass(frozen=True, slots=True)
 class LabKeys:
@@ -47,11 +49,16 @@ def make_keys(directory: Path, routers: Mapping[str, tuple[str, int]]) -> LabKey
     client = _key(keys.client_key, "neto")
     _write(keys.authorized_keys, client.export_public_key())
     pins = [
-        f"[{address}]:{port} ".encode() + _key(keys.host_key(name), name).export_public_key()
+        f"{_host(address, port)} ".encode() + _key(keys.host_key(name), name).export_public_key()
         for name, (address, port) in routers.items()
     ]
     _write(keys.known_hosts, b"".join(pins))
     return keys
+
+
+def _host(address: str, port: int) -> str:
+    """Name a host as OpenSSH does in known_hosts: the usual port goes without saying."""
+    return address if port == SSH_PORT else f"[{address}]:{port}"
 
 
 def _key(path: Path, comment: str) -> asyncssh.SSHKey:

@@ -214,7 +214,7 @@ async def test_nothing_is_committed_once_the_lease_is_lost(wan, lost_at):
 
 async def test_a_deaf_router_times_out_and_what_it_was_told_lands_all_the_same(tmp_path):
     gold = policy("nyc1", 1001, ((16003,), 1))
-    async with Wan(tmp_path, ["nyc1"], connect_timeout_s=10, read_timeout_s=1) as wan:
+    async with Wan(tmp_path, ["nyc1"], connect_timeout_s=10, read_timeout_s=0.7) as wan:
         wan.states["nyc1"].deaf = True
         with pytest.raises(DeviceTimeoutError, match="nyc1: no prompt came in time"):
             await wan.agents.apply("nyc1", [install(gold)], leads)
@@ -226,7 +226,7 @@ async def test_a_deaf_router_times_out_and_what_it_was_told_lands_all_the_same(t
 async def test_a_slow_commit_lands_after_the_time_out(tmp_path):
     gold = policy("nyc1", 1001, ((16003,), 1))
     async with Wan(tmp_path, ["nyc1"], connect_timeout_s=10, read_timeout_s=0.7) as wan:
-        wan.states["nyc1"].delay_s = 1.5
+        wan.states["nyc1"].delay_s = 1.0
         with pytest.raises(DeviceTimeoutError):
             await wan.agents.apply("nyc1", [install(gold)], leads)
         assert wan.states["nyc1"].policies == {}
@@ -236,7 +236,7 @@ async def test_a_slow_commit_lands_after_the_time_out(tmp_path):
 
 
 async def test_a_router_that_is_merely_slow_is_waited_for(wan):
-    wan.states["nyc1"].delay_s = 0.5
+    wan.states["nyc1"].delay_s = 0.2
     await wan.agents.apply("nyc1", [install(policy("nyc1", 1001, ((16003,), 1)))], leads)
     assert list(wan.states["nyc1"].policies) == [(1001, "10.255.0.5")]
 
@@ -244,7 +244,7 @@ async def test_a_router_that_is_merely_slow_is_waited_for(wan):
 async def test_giving_up_cuts_the_connection_and_frees_the_router(wan):
     wan.states["nyc1"].deaf = True
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(1):
             await wan.agents.apply("nyc1", [install(policy("nyc1", 1001, ((16003,), 1)))], leads)
     wan.states["nyc1"].deaf = False
     assert len((await wan.agents.read("nyc1")).policies) == 1
