@@ -1,0 +1,296 @@
+"""Datagrams -> flow records. NetFlow v5, v9 (RFC 3954), IPFIX (RFC 7011).
+
+What is malformed becomes a WireError in the answer and a number in `counters`: nothing is raised, and what stands
+beside it in the same datagram is decoded still. State is kept by (exporter, version, observation domain).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from neto.errors import WireError
+from neto.wire.netflow import elements as e
+from neto.wire.netflow import v5
+from neto.wire.netflow.records import Clock, Flows, Records
+from neto.wire.netflow.sequence import Arrival
+from neto.wire.netflow.state import Exporter, Exporters, WaitingRoom, WaitingSet
+from neto.wire.netflow.templates import (
+    FIRST_DATA_SET,
+    Layout,
+    Template,
+    parse_options_templates,
+    parse_templates,
+)
+
+V5, V9, IPFIX = 5, 9, 10
+_V9_HEADER = struct.Struct("!HHIIII")  # version, count, uptime ms, seconds, sequence, source id (RFC 3954 §5.1)
+_IPFIX_HEADER = struct.Struct("!HHIII")  # version, length, seconds, sequence, domain (RFC 7011 §3.1)
+_SET_HEADER = struct.Struct("!HH")  # id, length with this header
+_TEMPLATES = {V9: 0, IPFIX: 2}
+_OPTIONS_TEMPLATES = {V9: 1, IPFIX: 3}
+
+
+@dataclass(slots=True)
+class Counters:
+    """What came in, and what became of it."""
+
+    messages: int = 0
+    records: int = 0  # flow records
+    options_records: int = 0
+    templates: int = 0  # template records, repeated ones too
+    errors: int = 0  # things that no conforming exporter sends
+    undecoded_sets: int = 0  # data sets given up for want of a template
+    reserved_sets: int = 0  # sets of a kind that no version defines
+    gaps: int = 0  # in sequence numbers
+    lost_flows: int = 0  # v5: flows, IPFIX: data records, as sequence numbers say
+    lost_packets: int = 0  # v9
+    late_messages: int = 0
+    restarts: int = 0  # of a sequence
+
+    def as_dict(self) -> dict[str, int]:
+        """Every counter by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one datagram said, and what it let us read of earlier ones."""
+
+    flows: tuple[Flows, ...]
+    problems: tuple[WireError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """Header of one message, and who sent it when."""
+
+    exporter: str
+    version: int
+    domain: int
+    sequence: int
+    clock: Clock
+    now: float
+
+
+class Decoder:
+    """Decodes the datagrams of any number of exporters."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._exporters = Exporters()
+        self._waiting = WaitingRoom()
+
+    @property
+    def waiting_sets(self) -> int:
+        """Data sets that still wait for their template."""
+        return len(self._waiting)
+
+    def decode(self, packet: bytes, exporter: str, now: float) -> Decoded:
+        """Decode one datagram.
+
+        exporter: source address, without the port. now: when it came (seconds of any clock that goes forward).
+        """
+        self.counters.undecoded_sets += self._waiting.expire(now)
+        work = _Work()
+        rest = memoryview(packet)
+        first = True
+        # Exporters put one message in a datagram; captures of them are found with several, one after the other.
+        while first or any(rest):
+            first = False
+            try:
+                rest = self._message(rest, exporter, now, work)
+            except WireError as error:
+                work.problems.append(error)
+                break
+        self.counters.errors += len(work.problems)
+        return Decoded(tuple(work.flows), tuple(work.problems))
+
+    def _message(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
+        """Decode the message at the start of `packet`; return what follows it."""
+        version = int.from_bytes(packet[:2], "big") if len(packet) >= 2 else -1  # noqa: PLR2004 the version's octets
+        if version == V5:
+            return self._v5(packet, exporter, now, work)
+        if version == V9:
+            return self._v9(packet, exporter, now, work)
+        if version == IPFIX:
+            return self._ipfix(packet, exporter, now, work)
+        if version < 0:
+            raise WireError(f"{len(packet)} octets; expected a version and a header")
+        raise WireError(f"version {version}; expected NetFlow 5 or 9, or IPFIX (10)")
+
+    def _v5(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
+        if len(packet) < v5.HEADER.size:
+            raise WireError(f"v5 header of {len(packet)} octets; expected {v5.HEADER.size}")
+        _, count, uptime, seconds, nanoseconds, sequence, kind, engine, sampling = v5.HEADER.unpack_from(packet)
+        end = v5.HEADER.size + count * v5.LAYOUT.length
+        if not count or end > len(packet):
+            held = (len(packet) - v5.HEADER.size) // v5.LAYOUT.length
+            raise WireError(f"v5 header says {count} records and {held} are there")
+        self.counters.messages += 1
+        message = _Message(
+            exporter, V5, kind << 8 | engine, sequence, Clock(seconds + nanoseconds / 1e9, uptime_ms=uptime), now
+        )
+        rows, _ = v5.LAYOUT.view(packet[v5.HEADER.size : end])
+        interval = sampling & v5.INTERVAL_MASK
+        work.flows.append(
+            Flows(
+                exporter,
+                V5,
+                message.domain,
+                0,
+                Records(rows),
+                message.clock,
+                np.full(count, max(interval, 1), np.float64),
+                np.full(count, interval > 0),
+            )
+        )
+        self.counters.records += count
+        self._arrived(self._exporters[exporter], message, count)
+        return packet[end:]
+
+    def _v9(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
+        if len(packet) < _V9_HEADER.size:
+            raise WireError(f"v9 header of {len(packet)} octets; expected {_V9_HEADER.size}")
+        _, _, uptime, seconds, sequence, domain = _V9_HEADER.unpack_from(packet)
+        message = _Message(exporter, V9, domain, sequence, Clock(float(seconds), uptime_ms=uptime), now)
+        self.counters.messages += 1
+        self._sets(packet[_V9_HEADER.size :], message, work)
+        self._arrived(self._exporters[exporter], message, 1)
+        return packet[len(packet) :]
+
+    def _ipfix(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
+        if len(packet) < _IPFIX_HEADER.size:
+            raise WireError(f"IPFIX header of {len(packet)} octets; expected {_IPFIX_HEADER.size}")
+        _, length, seconds, sequence, domain = _IPFIX_HEADER.unpack_from(packet)
+        if length < _IPFIX_HEADER.size:
+            raise WireError(f"IPFIX message of {length} octets; expected {_IPFIX_HEADER.size} or more")
+        state = self._exporters[exporter]
+        message = _Message(exporter, IPFIX, domain, sequence, Clock(float(seconds), boot_s=state.boot_s(domain)), now)
+        self.counters.messages += 1
+        if length > len(packet):
+            work.problems.append(WireError(f"IPFIX message says {length} octets and {len(packet)} are there"))
+        units = self._sets(packet[_IPFIX_HEADER.size : length], message, work)
+        self._arrived(state, message, units if length <= len(packet) else None)
+        return packet[length:]
+
+    def _sets(self, body: memoryview, message: _Message, work: _Work) -> int | None:
+        """Decode every set of a message; return how many data records it held, None when that cannot be told."""
+        state = self._exporters[message.exporter]
+        total: int | None = 0
+        try:
+            for number, content in _split(body):
+                count = self._set(number, content, message, state, work)
+                total = None if total is None or count is None else total + count
+        except WireError as error:  # where the next set begins is not known
+            work.problems.append(error)
+            return None
+        return total
+
+    def _set(self, number: int, content: memoryview, message: _Message, state: Exporter, work: _Work) -> int | None:
+        """Decode one set; return how many data records it held, None when that cannot be told."""
+        version = message.version
+        if number >= FIRST_DATA_SET:
+            layout = state.template((version, message.domain, number))
+            if layout is not None:
+                return self._data(number, content, layout, message, state, work)
+            waiting = WaitingSet(bytes(content), message.clock, message.now)
+            self.counters.undecoded_sets += self._waiting.add(
+                message.exporter, (version, message.domain, number), waiting
+            )
+            return None
+        if number == _TEMPLATES[version]:
+            parsed = parse_templates(content, version)
+        elif number == _OPTIONS_TEMPLATES[version]:
+            parsed = parse_options_templates(content, version)
+        else:
+            self.counters.reserved_sets += 1
+            return None
+        try:
+            for template in parsed:
+                self._learn(template, message, state, work, options=number == _OPTIONS_TEMPLATES[version])
+        except WireError as error:
+            work.problems.append(error)
+        return 0
+
+    def _learn(self, template: Template, message: _Message, state: Exporter, work: _Work, *, options: bool) -> None:
+        self.counters.templates += 1
+        if template.layout is None:
+            state.forget(message.version, message.domain, template.number, options=options)
+            return
+        key = (message.version, message.domain, template.number)
+        state.learn(key, template.layout)
+        for waiting in self._waiting.take(message.exporter, key):
+            earlier = replace(message, clock=waiting.clock)
+            self._data(template.number, memoryview(waiting.body), template.layout, earlier, state, work)
+
+    def _data(
+        self,
+        number: int,
+        content: memoryview,
+        layout: Layout,
+        message: _Message,
+        state: Exporter,
+        work: _Work,
+    ) -> int | None:
+        """Decode a data set; return how many records it held."""
+        rows, problem = layout.view(content)
+        if problem is not None:
+            work.problems.append(WireError(f"set {number}: {problem}"))
+        records = Records(rows)
+        if layout.options:
+            self.counters.options_records += len(records)
+            state.samplers.announced(message.domain, records)
+            if len(records) and records.has(e.SYSTEM_INIT_MS):
+                state.booted(message.domain, float(records.unsigned(e.SYSTEM_INIT_MS)[-1]) / 1e3)
+        elif len(records):
+            self.counters.records += len(records)
+            sampling, told = state.samplers.of(message.domain, number, records)
+            work.flows.append(
+                Flows(message.exporter, message.version, message.domain, number, records, message.clock, sampling, told)
+            )
+        return None if problem is not None else len(records)
+
+    def _arrived(self, state: Exporter, message: _Message, units: int | None) -> None:
+        """Compare the message's sequence number with what was expected."""
+        sequence = state.sequence(message.version, message.domain, counts_itself=message.version == IPFIX)
+        arrival, missing = sequence.arrived(message.sequence, units)
+        counters = self.counters
+        counters.gaps += arrival is Arrival.GAP
+        counters.late_messages += arrival is Arrival.LATE
+        counters.restarts += arrival is Arrival.RESTART
+        if message.version == V9:
+            counters.lost_packets += missing
+        else:
+            counters.lost_flows += missing
+
+
+class _Work:
+    """What has been read of the datagram at hand."""
+
+    __slots__ = ("flows", "problems")
+
+    def __init__(self) -> None:
+        self.flows: list[Flows] = []
+        self.problems: list[WireError] = []
+
+
+def _split(body: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Take a message's sets apart: (id, content).
+
+    Zeros after the last set are padding. Raises WireError where a set cannot be framed.
+    """
+    at = 0
+    while len(body) - at >= _SET_HEADER.size:
+        number, length = _SET_HEADER.unpack_from(body, at)
+        if length < _SET_HEADER.size or at + length > len(body):
+            if not any(body[at:]):
+                return
+            raise WireError(f"set {number} at octet {at} says {length} octets; {len(body) - at} are left")
+        yield number, body[at + _SET_HEADER.size : at + length]
+        at += length
+    if any(body[at:]):
+        raise WireError(f"{len(body) - at} octets after the last set")

@@ -1,0 +1,152 @@
+"""What is remembered of exporters between datagrams: all of it bounded, the least recently used goes first."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
+from typing import TypeVar
+
+from neto.wire.netflow.records import Clock
+from neto.wire.netflow.sampling import Samplers
+from neto.wire.netflow.sequence import Sequence
+from neto.wire.netflow.templates import Layout
+
+MAX_EXPORTERS = 4096
+MAX_TEMPLATES = 1024  # of one exporter, over all its domains
+MAX_DOMAINS = 1024  # of one exporter
+MAX_WAITING = 1 << 20  # octets of data that came before its template
+WAIT_S = 60.0  # how long it is kept for
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+TemplateKey = tuple[int, int, int]  # version, domain, template
+
+
+class Exporter:
+    """Templates, samplers and sequences of one exporter, by version and observation domain, not by source port."""
+
+    __slots__ = ("_boots", "_sequences", "_templates", "samplers")
+
+    def __init__(self) -> None:
+        self.samplers = Samplers()
+        self._templates: OrderedDict[TemplateKey, Layout] = OrderedDict()
+        self._sequences: OrderedDict[tuple[int, int], Sequence] = OrderedDict()
+        self._boots: OrderedDict[int, float] = OrderedDict()
+
+    def template(self, key: TemplateKey) -> Layout | None:
+        """Find a template that is in use."""
+        layout = self._templates.get(key)
+        if layout is not None:
+            self._templates.move_to_end(key)
+        return layout
+
+    def learn(self, key: TemplateKey, layout: Layout) -> None:
+        """Remember a template, in place of an older one of its number."""
+        _remember(self._templates, key, layout, MAX_TEMPLATES)
+
+    def forget(self, version: int, domain: int, number: int, *, options: bool) -> None:
+        """Drop a withdrawn template, or with a number below 256 all of its kind in the domain (RFC 7011 §8.1)."""
+        kind = [
+            key
+            for key, layout in self._templates.items()
+            if key[:2] == (version, domain) and layout.options == options and number in {key[2], 2 + options}
+        ]
+        for key in kind:
+            del self._templates[key]
+
+    def sequence(self, version: int, domain: int, *, counts_itself: bool) -> Sequence:
+        """Find or begin the sequence of a domain."""
+        key = (version, domain)
+        found = self._sequences.get(key) or Sequence(counts_itself=counts_itself)
+        _remember(self._sequences, key, found, MAX_DOMAINS)
+        return found
+
+    def booted(self, domain: int, boot_s: float) -> None:
+        """Remember when the uptime of a domain began (unix seconds), as its options say."""
+        _remember(self._boots, domain, boot_s, MAX_DOMAINS)
+
+    def boot_s(self, domain: int) -> float | None:
+        """Unix seconds at which the uptime of a domain began; None when it has not told."""
+        return self._boots.get(domain)
+
+
+class Exporters:
+    """Every exporter, by address."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Exporter] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __getitem__(self, address: str) -> Exporter:
+        found = self._known.get(address) or Exporter()
+        _remember(self._known, address, found, MAX_EXPORTERS)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingSet:
+    """A data set whose template is not known yet."""
+
+    body: bytes
+    clock: Clock
+    arrived: float
+
+
+class WaitingRoom:
+    """Data sets that came before their template, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._sets: deque[tuple[str, TemplateKey, WaitingSet]] = deque()
+        self._waiting: Counter[tuple[str, TemplateKey]] = Counter()
+        self._octets = 0
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def add(self, exporter: str, key: TemplateKey, waiting: WaitingSet) -> int:
+        """Keep a set; return how many older ones were given up for it."""
+        self._sets.append((exporter, key, waiting))
+        self._waiting[exporter, key] += 1
+        self._octets += _weight(waiting)
+        given_up = 0
+        while self._octets > MAX_WAITING:
+            self._drop_oldest()
+            given_up += 1
+        return given_up
+
+    def take(self, exporter: str, key: TemplateKey) -> tuple[WaitingSet, ...]:
+        """Take what waits for a template."""
+        if not self._waiting.pop((exporter, key), 0):
+            return ()
+        taken = tuple(entry[2] for entry in self._sets if entry[:2] == (exporter, key))
+        self._sets = deque(entry for entry in self._sets if entry[:2] != (exporter, key))
+        self._octets -= sum(map(_weight, taken))
+        return taken
+
+    def expire(self, now: float) -> int:
+        """Give up what waited too long; return how many."""
+        given_up = 0
+        while self._sets and self._sets[0][2].arrived < now - WAIT_S:
+            self._drop_oldest()
+            given_up += 1
+        return given_up
+
+    def _drop_oldest(self) -> None:
+        exporter, key, waiting = self._sets.popleft()
+        self._octets -= _weight(waiting)
+        self._waiting[exporter, key] -= 1
+        if not self._waiting[exporter, key]:
+            del self._waiting[exporter, key]
+
+
+def _weight(waiting: WaitingSet) -> int:
+    return len(waiting.body) + 256  # what Python needs beside the octets
+
+
+def _remember(known: OrderedDict[Key, Value], key: Key, value: Value, limit: int) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > limit:
+        known.popitem(last=False)
