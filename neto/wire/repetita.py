@@ -61,6 +61,12 @@ def read_demands(path: Path, topology: Topology, traffic_class: str) -> tuple[De
     return tuple(demands)
 
 
+def line_of(path: Path, label: str) -> int:
+    """Line on which a label stands first in a file that was read; 0 when it does not."""
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    return next((number for number, line in enumerate(lines, 1) if line.split()[:1] == [label]), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """One line of a table: a field for each column."""
