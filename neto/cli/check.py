@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from neto.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from neto.errors import InputError
 from neto.settings.load import load_config
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="The daemon's settings.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-
-def check(config: ConfigOption = Path("neto.toml"), *, as_json: JsonOption = False) -> None:
+def check(config: ConfigOption = DEFAULT_CONFIG, *, as_json: JsonOption = False) -> None:
     """Read settings, inventory, intents and peering; name every problem with file, line, key and what is accepted."""
     try:
         loaded = load_config(config)

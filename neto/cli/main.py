@@ -25,6 +25,8 @@ COMMANDS = {
     "transition": ("neto.cli.transition", "transition"),
     "legacy": ("neto.cli.actions", "legacy"),
     "resume": ("neto.cli.actions", "resume"),
+    "freeze": ("neto.cli.actions", "freeze"),
+    "approve": ("neto.cli.actions", "approve"),
     "flows": ("neto.cli.flows", "flows"),
     "lab": ("neto.cli.lab", "app"),
 }

@@ -6,7 +6,7 @@ Rates are Mbit/s, delays µs, shares 0..1, times unix seconds. Every function is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def topology(now: Topology, problems: Sequence[str]) -> Document:
     }
 
 
-def demand(now: DemandMatrix, counters: dict[str, int]) -> Document:
+def demand(now: DemandMatrix, counters: Mapping[str, int]) -> Document:
     """Rates by source, target and class; what could not be told; and the collector's counters."""
     rates: dict[tuple[str, str, str], float] = defaultdict(float)
     for rate in now.rates:
@@ -62,7 +62,7 @@ def demand(now: DemandMatrix, counters: dict[str, int]) -> Document:
         "unknown_mbps": now.unknown_mbps,
         "missing_exporters": sorted(now.missing_exporters),
         "rates": rows,
-        "counters": counters,
+        "counters": dict(counters),
     }
 
 

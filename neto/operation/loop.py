@@ -1,0 +1,342 @@
+"""The control loop: inputs in, one decision, one plan carried out; again, every period and whenever something happens.
+
+Heavy thinking runs in a thread. What runs on routers is what was read back, never what was meant to be. A head-end
+that could not be read, or whose session is down, is left as it is: it is frozen for this cycle, and asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+import structlog
+
+from neto.controller.cycle import decide
+from neto.errors import DeviceError
+from neto.ha.leader import Term
+from neto.model.plan import Plan
+from neto.model.snapshot import Decision, Snapshot
+from neto.model.sr import ForwardingState
+from neto.operation import mode, report
+from neto.operation.inputs import Inputs, with_peer_sids
+from neto.operation.mode import Mode, Operation
+from neto.operation.options import cycle_options, ramp_policy, trust_limits
+from neto.operation.parts import DemandSource, DeviceReader, Outcome, PlanRunner, RouteSource, TopologySource
+from neto.operation.records import Records
+from neto.operation.shift import moved_share
+from neto.settings.load import Config
+
+READ_BACK_EVERY = 10  # cycles, when nothing asked for it sooner: what somebody else changed is found by then
+ACTION_POLL_S = 0.5  # an operator's word takes effect within this
+
+
+class Result(Enum):
+    """How a cycle went, as far as the ramp is concerned."""
+
+    CLEAN = auto()  # what should be on the routers is, read back
+    WAITS = auto()  # for a person, a router, or something more urgent: no reason to grow, none to fall back
+    FAILED = auto()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop drives."""
+
+    topology: TopologySource
+    demand: DemandSource
+    devices: DeviceReader
+    routes: RouteSource
+    runner: PlanRunner
+    peers: Callable[[], list[dict[str, object]]]  # every session, for people
+
+
+class ControlLoop:
+    """One leader's work. Inert until `run`."""
+
+    def __init__(self, config: Config, parts: Parts, records: Records, term: Term, *, observe: bool) -> None:
+        self._config = config
+        self._parts = parts
+        self._records = records
+        self._term = term
+        self._observe = observe
+        self._log = structlog.get_logger("loop")
+        settings = config.settings
+        self._ramp = ramp_policy(settings)
+        self._options = cycle_options(settings)
+        self._inputs = Inputs(trust_limits(settings))
+        self._operation = mode.begin(self._ramp, observe=observe or settings.ramp.start == "observe")
+        self._running: dict[str, ForwardingState] = {}
+        self._unread: dict[str, str] = dict.fromkeys(config.inventory.router, "not read yet")
+        self._since_read = 0
+        self._approved = False
+        self._wake = asyncio.Event()
+        self._urgent = False
+        self._plan_runs = False
+
+    # What others say to the loop
+
+    def nudge(self, reason: str) -> None:
+        """Decide soon: the topology or a session changed. A plan that runs stops before its next step."""
+        if not self._urgent:
+            self._log.info("cycle.nudged", by=reason)
+        self._urgent = True
+        self._wake.set()
+        if self._plan_runs:
+            self._parts.runner.interrupt(reason)
+
+    async def reload(self, config: Config) -> None:
+        """Take a new reading of the operator's files.
+
+        Raises whatever a decision on it raises; then the old one goes on.
+        """
+        snapshot = self._snapshot(config, portion=self._operation.portion)
+        if snapshot is not None:
+            await asyncio.to_thread(decide, snapshot, cycle_options(config.settings))
+        self._config = config
+        self._options = cycle_options(config.settings)
+        self.nudge("reload")
+
+    @property
+    def operation(self) -> Operation:
+        """Where the daemon stands."""
+        return self._operation
+
+    # The loop itself
+
+    async def resume(self, stood: Operation | None) -> ForwardingState:
+        """Go on where the last leader stood, if there was one: read every router back and return what they have."""
+        if stood is not None and not self._observe:
+            self._operation = stood
+        await self._read(self._config.inventory.router)
+        return merged(self._running.values())
+
+    async def run(self) -> None:
+        """Cycle until cancelled."""
+        self._log.info("operation.begins", mode=str(self._operation.mode), portion=self._operation.portion)
+        async with asyncio.TaskGroup() as work:
+            work.create_task(self._obey(), name="operator actions")
+            while True:
+                self._urgent = False
+                await self._cycle()
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for the next period, or for a nudge and then until it has been quiet for a moment."""
+        cycle = self._config.settings.cycle
+        try:
+            async with asyncio.timeout(cycle.period_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        while self._wake.is_set():
+            self._wake.clear()
+            await asyncio.sleep(cycle.settle_s)
+
+    async def _cycle(self) -> None:
+        """Go once from inputs to routers."""
+        started = time.time()
+        self._term.check()
+        await self._read_back()
+        self._listen(started)
+        await self._records.inputs(self._heard())
+        if self._operation.mode is Mode.LEGACY:
+            await self._fall_back()
+        shown = 1.0 if self._operation.mode is Mode.OBSERVE else self._operation.portion
+        snapshot = self._snapshot(self._config, portion=shown)
+        if snapshot is None:
+            await self._records.waiting(self._operation, self._doubts())
+            return
+        decision = await asyncio.to_thread(decide, snapshot, self._options)
+        cycle = await self._records.begin(snapshot, self._operation, started)
+        await self._records.decided(cycle, decision, snapshot, self._operation, self._doubts())
+        result, reason = Result.WAITS, ""
+        if self._operation.pushes:
+            result, reason = await self._carry_out(cycle, decision, snapshot)
+        before = self._operation
+        if result is not Result.WAITS:
+            clean = result is Result.CLEAN
+            self._operation = mode.after_cycle(before, self._ramp, clean=clean, reason=reason)
+        await self._records.ended(cycle, self._operation, result=result.name.lower(), reason=reason)
+        self._tell(cycle, decision, before, started)
+        if self._operation.portion > before.portion:
+            self._wake.set()  # the next portion need not wait for the period
+
+    def _listen(self, now: float) -> None:
+        """Take what the monitoring agents say, as far as it is believed."""
+        sources = self._parts
+        self._inputs.hear_topology(sources.topology.topology())
+        self._inputs.hear_demand(sources.demand.demand(now), now)
+        if self._inputs.topology_doubt and self._inputs.topology is not None and self._operation.pushes:
+            self._log.error("operation.freezes", why=self._inputs.topology_doubt)
+            self._operation = mode.freeze(self._operation, self._inputs.topology_doubt)
+
+    def _snapshot(self, config: Config, *, portion: float) -> Snapshot | None:
+        """Return the inputs of a cycle; None while there is no topology or no demand yet."""
+        if self._inputs.topology is None or self._inputs.demand is None:
+            return None
+        untouchable = {name for name in config.inventory.router if self._left_alone(name)}
+        return Snapshot(
+            topology=self._inputs.topology,
+            demand=self._inputs.demand,
+            inventory=config.inventory,
+            peering=with_peer_sids(config.peering, self._parts.topology.peer_sids()),
+            intents=replace(config.intents, frozen=config.intents.frozen | untouchable),
+            running=merged(self._running.values()),
+            portion=portion,
+        )
+
+    def _left_alone(self, headend: str) -> bool:
+        """Tell whether a router of ours cannot be changed now."""
+        known = headend in self._config.inventory.router
+        return known and (headend in self._unread or not self._parts.routes.is_up(headend))
+
+    async def _carry_out(self, cycle: int, decision: Decision, snapshot: Snapshot) -> tuple[Result, str]:
+        """Run the plan; say whether all of it is on the routers, and if not, why."""
+        plan = decision.plan
+        held = self._held(decision, snapshot)
+        if held:
+            self._log.error("plan.held", why=held, cycle=cycle, release="neto approve")
+            return Result.WAITS, held
+        if plan.steps:
+            self._approved = False
+            outcome = await self._run(plan, cycle)
+            if not outcome.done:
+                self._log.warning("plan.failed", cycle=cycle, why=outcome.reason)
+                # One that gave way to something more urgent is no failure: the next starts from what was read back.
+                return (Result.WAITS if self._urgent else Result.FAILED), outcome.reason
+        absent = [node.name for node in snapshot.topology.nodes if self._left_alone(node.name)]
+        if absent:
+            return Result.WAITS, f"left alone: {', '.join(sorted(absent))}"
+        return (Result.FAILED if plan.stuck else Result.CLEAN), plan.stuck
+
+    async def _run(self, plan: Plan, cycle: int) -> Outcome:
+        self._plan_runs = True
+        try:
+            return await self._parts.runner.run(plan, cycle)
+        finally:
+            self._plan_runs = False
+            await self._read({move.key.headend for step in plan.steps for move in step.moves})
+
+    def _held(self, decision: Decision, snapshot: Snapshot) -> str:
+        """Say why a person has to look at this plan first; "" when nobody has to."""
+        safety = self._config.settings.safety
+        moves = sum(len(step.moves) for step in decision.plan.steps)
+        if self._approved or not moves:
+            return ""
+        if moves > safety.max_moves:
+            return f"{moves} moves (accepted: {safety.max_moves})"
+        shift = moved_share(decision, snapshot)
+        if shift * 100 > safety.max_shift:
+            return f"moves {shift:.0%} of the traffic (accepted: {safety.max_shift:.0f}%)"
+        return ""
+
+    async def _fall_back(self) -> None:
+        """Steer nothing: the kill switch is pulled."""
+        if self._parts.routes.announced:
+            self._log.warning("legacy.withdraws", routes=len(self._parts.routes.announced))
+            await self._parts.routes.withdraw_all(self._term.check)
+            self._unread.update(dict.fromkeys(self._config.inventory.router, "withdrawn"))
+            await self._read_back()
+
+    # Reading routers back
+
+    async def _read_back(self) -> None:
+        """Read routers whose state is not known, and now and then all of them."""
+        self._since_read += 1
+        if self._since_read >= READ_BACK_EVERY:
+            self._since_read = 0
+            await self._read(self._config.inventory.router)
+        elif self._unread:
+            await self._read(tuple(self._unread))
+
+    async def _read(self, headends: Iterable[str]) -> None:
+        async with asyncio.TaskGroup() as work:
+            for headend in sorted(headends):
+                work.create_task(self._read_one(headend), name=f"read {headend}")
+
+    async def _read_one(self, headend: str) -> None:
+        try:
+            state = await self._parts.devices.read(headend)
+        except DeviceError as error:
+            if headend not in self._unread:
+                self._log.warning("device.unverified", device=headend, why=str(error))
+            self._unread[headend] = str(error)
+            return
+        if headend in self._unread:
+            self._log.info("device.read", device=headend, policies=len(state.policies), routes=len(state.routes))
+        self._unread.pop(headend, None)
+        self._running[headend] = state
+
+    # Operators
+
+    async def _obey(self) -> None:
+        """Carry out what operators say through the store."""
+        while True:
+            for action in await self._records.new_actions():
+                before = self._operation
+                match action.what:
+                    case "legacy":
+                        self._operation = mode.to_legacy(f"neto legacy by {action.who}")
+                        await self._parts.routes.withdraw_all(self._term.check)  # now; the next cycle looks again
+                    case "freeze":
+                        self._operation = mode.freeze(before, f"neto freeze by {action.who}")
+                    case "approve":
+                        self._approved = True
+                    case "resume":
+                        self._operation = mode.resume(before, self._ramp)
+                        seen = self._parts.topology.topology()
+                        if seen is not None:
+                            self._inputs.accept_topology(seen)
+                self._log.warning("operator.said", what=action.what, who=action.who, mode=str(self._operation.mode))
+                self.nudge(f"neto {action.what}")
+            await asyncio.sleep(ACTION_POLL_S)
+
+    # Telling
+
+    def _heard(self) -> dict[str, object]:
+        """Put what the agents say as documents."""
+        documents: dict[str, object] = {"peers": self._parts.peers()}
+        if self._inputs.topology is not None:
+            documents["topology"] = report.topology(self._inputs.topology, self._parts.topology.problems)
+        if self._inputs.demand is not None:
+            documents["demand"] = report.demand(self._inputs.demand, self._parts.demand.counters)
+        return documents
+
+    def _doubts(self) -> list[str]:
+        """List what is not as it should be."""
+        doubts = [doubt for doubt in (self._inputs.topology_doubt, self._inputs.demand_doubt) if doubt]
+        doubts += [f"{name} is unverified: {why}" for name, why in sorted(self._unread.items())]
+        down = [name for name in self._config.inventory.router if not self._parts.routes.is_up(name)]
+        doubts += [f"BGP session to {name} is down" for name in down]
+        if self._operation.reason:
+            doubts.append(f"{self._operation.mode}: {self._operation.reason}")
+        return doubts
+
+    def _tell(self, cycle: int, decision: Decision, before: Operation, started: float) -> None:
+        worst = max(report.links(decision), key=lambda link: float(link["utilisation"]), default=None)
+        over = sum(link["utilisation"] > 1 for link in report.links(decision))
+        self._log.info(
+            "cycle.done",
+            cycle=cycle,
+            mode=str(before.mode),
+            portion=f"{before.portion:.0%}",
+            steps=len(decision.plan.steps),
+            moves=sum(len(step.moves) for step in decision.plan.steps),
+            worst_link=worst["id"] if worst else "-",
+            worst=f"{worst['utilisation']:.1%}" if worst else "-",
+            verdict="no link over capacity" if not over else f"{over} links over capacity",
+            unplaced=len(decision.unplaced),
+            seconds=round(time.time() - started, 2),
+        )
+
+
+def merged(states: Iterable[ForwardingState]) -> ForwardingState:
+    """Put the states of several head-ends together."""
+    all_states = list(states)
+    return ForwardingState(
+        policies={key: policy for state in all_states for key, policy in state.policies.items()},
+        routes={key: route for state in all_states for key, route in state.routes.items()},
+    )

@@ -1,0 +1,81 @@
+"""What the loop asks of the parts that it drives. Each is met by a part as it is; tests meet them with their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from neto.model.demand import DemandMatrix
+from neto.model.plan import Plan
+from neto.model.sr import ForwardingState, Route, RouteKey
+from neto.model.topology import Topology
+
+Check = Callable[[], None]  # raises LeaseLostError
+
+
+class TopologySource(Protocol):
+    """BGP-LS."""
+
+    def topology(self) -> Topology | None:
+        """Return the topology as the best speaker tells it; None when none does."""
+
+    def peer_sids(self) -> Mapping[tuple[str, str], int]:
+        """Labels of peering links by (border, peer address)."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What was refused of it."""
+
+
+class DemandSource(Protocol):
+    """NetFlow."""
+
+    def demand(self, now: float) -> DemandMatrix | None:
+        """Return the demand over the last windows; None before the first. now: unix seconds."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Everything that moved, and everything that was dropped."""
+
+
+class DeviceReader(Protocol):
+    """Command lines."""
+
+    async def read(self, headend: str) -> ForwardingState:
+        """Policies and routes of ours on one router, as it shows them. Raises DeviceError."""
+
+
+class RouteSource(Protocol):
+    """BGP toward the head-ends."""
+
+    @property
+    def announced(self) -> Mapping[RouteKey, Route]:
+        """What was announced and not withdrawn."""
+
+    def is_up(self, headend: str) -> bool:
+        """Tell whether the session to this head-end is established."""
+
+    async def withdraw_all(self, check: Check) -> None:
+        """Withdraw everything now."""
+
+
+class Outcome(Protocol):
+    """How a plan ended."""
+
+    @property
+    def done(self) -> bool:
+        """Every step was carried out and read back."""
+
+    @property
+    def reason(self) -> str:
+        """Why it was not done; "" when it was."""
+
+
+class PlanRunner(Protocol):
+    """The task scheduler."""
+
+    async def run(self, plan: Plan, cycle: int) -> Outcome:
+        """Carry a plan out, step by step."""
+
+    def interrupt(self, reason: str) -> None:
+        """Stop before the next step: something more urgent came up."""
