@@ -1,0 +1,187 @@
+"""The NetFlow agent: one UDP socket in the daemon's loop, with a decoder and an aggregator behind it.
+
+The loop calls when datagrams are there; a bounded number is taken at a time, so a flood cannot starve the rest of
+the daemon. What then does not fit the socket's buffer is dropped by the kernel, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections import Counter, OrderedDict
+from dataclasses import asdict
+from ipaddress import IPv6Address, ip_address
+
+import structlog
+
+from neto.agents.monitoring.demand import Classifier, FlowAggregator
+from neto.model.demand import DemandMatrix
+from neto.model.intent import Intents
+from neto.model.inventory import Inventory
+from neto.model.peering import Peering
+from neto.wire.netflow import Decoder
+
+log = structlog.get_logger()
+
+_SO_RCVBUFFORCE = 33  # Linux: beyond net.core.rmem_max, with CAP_NET_ADMIN
+_SO_MEMINFO = 55  # Linux: uint32s about the socket's memory
+_MEMINFO = struct.Struct("=9I")  # the ninth: datagrams dropped
+_AT_ONCE = 64  # datagrams taken before the loop may do something else
+_LARGEST = 65535  # octets of a datagram
+_QUIET_S = 60.0  # between two lines of the log about one exporter
+_MOST_QUIETED = 4096  # exporters and strangers remembered for that
+
+
+class NetflowAgent:
+    """Listens for flow exports and says what demand they amount to.
+
+    listen: address and port. smooth: windows that `demand` averages over. receive_buffer: octets to ask the kernel
+    for. Datagrams from addresses that are no router's `exporters` are counted and not read.
+    """
+
+    def __init__(
+        self,
+        listen: tuple[str, int],
+        window_s: float,
+        inventory: Inventory,
+        peering: Peering,
+        intents: Intents,
+        *,
+        smooth: int = 3,
+        receive_buffer: int = 16 << 20,
+    ) -> None:
+        self.bound: tuple[str, int] | None = None  # where it listens, while it does
+        self._listen = listen
+        self._window_s = window_s
+        self._receive_buffer = receive_buffer
+        self._decoder = Decoder()
+        self._aggregator = FlowAggregator(Classifier(inventory, peering, intents), window_s, smooth)
+        self._router_of = _exporters(inventory)
+        self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
+        self._buffer = memoryview(bytearray(_LARGEST))
+        self._quieted: OrderedDict[str, float] = OrderedDict()
+
+    def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
+        """Listen for, and classify by, something else from here on."""
+        self._router_of = _exporters(inventory)
+        self._aggregator.reload(Classifier(inventory, peering, intents))
+
+    def demand(self, now: float) -> DemandMatrix | None:
+        """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
+        return self._aggregator.demand(now)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """All that came in and what became of it, by name; octets with sampling applied."""
+        octets = {f"octets_{name}": int(count) for name, count in asdict(self._aggregator.account).items()}
+        return {
+            **self._counters,
+            **self._decoder.counters.as_dict(),
+            "waiting_sets": self._decoder.waiting_sets,
+            "records_sampling_unknown": self._aggregator.records_sampling_unknown,
+            **octets,
+        }
+
+    async def run(self) -> None:
+        """Receive until cancelled.
+
+        Raises OSError when the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        with _open(self._listen, self._receive_buffer) as receiver:
+            address, port = receiver.getsockname()[:2]
+            self.bound = (address, port)
+            granted = receiver.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux tells twice what it holds
+            log.info("netflow.listening", address=address, port=port, receive_buffer=granted)
+            if granted < self._receive_buffer:
+                log.warning(
+                    "netflow.buffer_small", granted=granted, asked=self._receive_buffer, see="net.core.rmem_max"
+                )
+            loop.add_reader(receiver, self._receive, receiver)
+            try:
+                while True:
+                    self._aggregator.roll(time.time())
+                    self._counters["kernel_drops"] = _dropped(receiver)
+                    await asyncio.sleep(min(1.0, self._window_s / 4))
+            finally:
+                loop.remove_reader(receiver)
+                self.bound = None
+
+    def _receive(self, receiver: socket.socket) -> None:
+        """Take what is there, up to a bound."""
+        now = time.time()
+        for _ in range(_AT_ONCE):
+            try:
+                length, peer = receiver.recvfrom_into(self._buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:  # an ICMP error of somebody else's, or memory is short: the socket lives on
+                self._counters["receive_errors"] += 1
+                self._say("netflow.receive_failed", peer="", now=now, error=str(error))
+                return
+            self._datagram(bytes(self._buffer[:length]), _plain(peer[0]), now)
+
+    def _datagram(self, packet: bytes, peer: str, now: float) -> None:
+        self._counters["datagrams"] += 1
+        router = self._router_of.get(peer)
+        if router is None:
+            self._counters["unknown_exporters"] += 1
+            self._say("netflow.unknown_exporter", peer, now)
+            return
+        decoded = self._decoder.decode(packet, peer, now)
+        if decoded.problems:
+            self._say("netflow.malformed", peer, now, router=router, error=str(decoded.problems[0]))
+        for flows in decoded.flows:
+            self._aggregator.add(flows, router, now)
+        if len(decoded.problems) == 0:
+            self._aggregator.heard(router, now)
+
+    def _say(self, event: str, peer: str, now: float, **facts: object) -> None:
+        """Log one line about a peer, and no more for a while."""
+        if now - self._quieted.get(peer, 0.0) < _QUIET_S:
+            return
+        self._quieted[peer] = now
+        self._quieted.move_to_end(peer)
+        while len(self._quieted) > _MOST_QUIETED:
+            self._quieted.popitem(last=False)
+        log.warning(event, peer=peer, **facts)
+
+
+def _open(listen: tuple[str, int], receive_buffer: int) -> socket.socket:
+    """Bind a UDP socket with as large a buffer as the kernel grants."""
+    receiver = socket.socket(socket.AF_INET6 if ":" in listen[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        try:
+            receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
+        except OSError:  # not ours to force, or not Linux
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        receiver.setblocking(False)
+        receiver.bind(listen)
+    except BaseException:
+        receiver.close()
+        raise
+    return receiver
+
+
+def _dropped(receiver: socket.socket) -> int:
+    """Datagrams that the kernel dropped because the buffer was full; 0 where it does not tell."""
+    try:
+        told = receiver.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    except OSError:  # not Linux
+        return 0
+    return int(_MEMINFO.unpack(told)[8]) if len(told) == _MEMINFO.size else 0
+
+
+def _exporters(inventory: Inventory) -> dict[str, str]:
+    """Router by the address its exports come from."""
+    return {_plain(address): router.name for router in inventory.routers for address in router.exporters}
+
+
+def _plain(address: str) -> str:
+    """Write an address one way only: IPv4 in IPv6 as IPv4, no scope."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(parsed)
