@@ -1,0 +1,94 @@
+"""The agent on a real socket: exports of known routers are counted, all else is counted as refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from neto.agents.monitoring.netflow import NetflowAgent
+from neto.lab.export import Exporter, Flow
+from neto.model.intent import Intents, TrafficClass
+from neto.model.inventory import Inventory, Router, Site
+from neto.model.peering import Peering
+
+INVENTORY = Inventory(
+    (Site("s", "eu"),),
+    (
+        Router("nyc1", "s", "10.255.0.1", "lab", "", exporters=("127.0.1.1",)),
+        Router("lon1", "s", "10.255.0.2", "lab", "", prefixes=(ip_network("10.2.0.0/18"),)),
+    ),
+)
+INTENTS = Intents((TrafficClass("gold", frozenset({46})), TrafficClass("bronze")))
+FLOW = Flow(ip_address("10.1.0.1"), ip_address("10.2.0.1"), 5_000, 5, 46 << 2, 1, 2)
+
+
+@contextlib.asynccontextmanager
+async def running(window_s=0.2):
+    agent = NetflowAgent(("127.0.0.1", 0), window_s, INVENTORY, Peering(), INTENTS)
+    task = asyncio.create_task(agent.run())
+    await until(lambda: agent.bound)
+    yield agent
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert agent.bound is None
+
+
+async def until(true):
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 what is waited for is told by numbers only
+            await asyncio.sleep(0.01)
+
+
+def send(agent, packets, source="127.0.1.1"):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind((source, 0))
+        for packet in packets:
+            sender.sendto(packet, agent.bound)
+
+
+async def test_what_a_router_exports_becomes_demand():
+    async with running() as agent:
+        send(agent, Exporter("v9", 1, sampling=10).packets([FLOW], time.time()))
+        await until(lambda: (matrix := agent.demand(time.time())) is not None and matrix.rates)
+        (rate,) = agent.demand(time.time()).rates
+        assert (rate.source, rate.target, rate.traffic_class) == ("nyc1", "lon1", "gold")
+        assert agent.counters["octets_received"] == 5000
+        assert agent.counters["datagrams"] == 2
+
+
+async def test_datagrams_of_strangers_are_counted_and_not_read():
+    async with running() as agent:
+        send(agent, Exporter("v5").packets([FLOW], time.time()), source="127.0.1.9")
+        await until(lambda: agent.counters["unknown_exporters"] == 1)
+        assert agent.counters["records"] == 0
+
+
+async def test_random_datagrams_are_counted_and_what_follows_is_read():
+    async with running() as agent:
+        send(agent, [os.urandom(n) for n in (0, 1, 20, 1400)] + [b"\0\x09" + os.urandom(900), b"\0\x0a\xff"])
+        send(agent, Exporter("ipfix", 3).packets([FLOW], time.time()))
+        await until(lambda: agent.counters["records"] == 1)
+        assert agent.counters["errors"] >= 5
+
+
+async def test_more_than_one_gulp_of_datagrams_is_read_to_the_end():
+    async with running() as agent:
+        exporter = Exporter("v5")
+        for _ in range(200):
+            send(agent, exporter.packets([FLOW], time.time()))
+        await until(lambda: agent.counters["records"] == 200)
+        assert agent.counters["gaps"] == agent.counters["kernel_drops"] == 0
+
+
+async def test_a_reload_changes_whose_exports_are_read():
+    async with running() as agent:
+        agent.reload(Inventory((), ()), Peering(), INTENTS)
+        send(agent, Exporter("v5").packets([FLOW], time.time()))
+        await until(lambda: agent.counters["unknown_exporters"] == 1)
