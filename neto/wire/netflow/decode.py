@@ -149,7 +149,7 @@ class Decoder:
             )
         )
         self.counters.records += count
-        self._arrived(self._exporters[exporter], message, count)
+        self._arrived(message, count)
         return packet[end:]
 
     def _v9(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
@@ -159,7 +159,7 @@ class Decoder:
         message = _Message(exporter, V9, domain, sequence, Clock(float(seconds), uptime_ms=uptime), now)
         self.counters.messages += 1
         self._sets(packet[_V9_HEADER.size :], message, work)
-        self._arrived(self._exporters[exporter], message, 1)
+        self._arrived(message, 1)
         return packet[len(packet) :]
 
     def _ipfix(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
@@ -168,94 +168,97 @@ class Decoder:
         _, length, seconds, sequence, domain = _IPFIX_HEADER.unpack_from(packet)
         if length < _IPFIX_HEADER.size:
             raise WireError(f"IPFIX message of {length} octets; expected {_IPFIX_HEADER.size} or more")
-        state = self._exporters[exporter]
-        message = _Message(exporter, IPFIX, domain, sequence, Clock(float(seconds), boot_s=state.boot_s(domain)), now)
+        message = _Message(exporter, IPFIX, domain, sequence, Clock(float(seconds)), now)
         self.counters.messages += 1
         if length > len(packet):
             work.problems.append(WireError(f"IPFIX message says {length} octets and {len(packet)} are there"))
         units = self._sets(packet[_IPFIX_HEADER.size : length], message, work)
-        self._arrived(state, message, units if length <= len(packet) else None)
+        self._arrived(message, units if length <= len(packet) else None)
         return packet[length:]
 
     def _sets(self, body: memoryview, message: _Message, work: _Work) -> int | None:
-        """Decode every set of a message; return how many data records it held, None when that cannot be told."""
+        """Decode every set of a message; return how many data records it held, None when that cannot be told.
+
+        Flow records come last: what the message's options say of sampling and clocks holds for its own flows.
+        """
         state = self._exporters[message.exporter]
-        total: int | None = 0
+        records: list[int | None] = [0]
+        flow_sets: list[tuple[int, Layout, memoryview]] = []
         try:
             for number, content in _split(body):
-                count = self._set(number, content, message, state, work)
-                total = None if total is None or count is None else total + count
+                layout = state.template((message.version, message.domain, number))
+                if layout is None:
+                    records.append(self._set(number, content, message, state, work))
+                elif layout.options:
+                    records.append(self._options_data(number, layout, content, message, state, work))
+                else:
+                    flow_sets.append((number, layout, content))
         except WireError as error:  # where the next set begins is not known
             work.problems.append(error)
-            return None
-        return total
+            records.append(None)
+        records += [self._flow_data(*flow_set, message, state, work) for flow_set in flow_sets]
+        return None if None in records else sum(count for count in records if count is not None)
 
     def _set(self, number: int, content: memoryview, message: _Message, state: Exporter, work: _Work) -> int | None:
-        """Decode one set; return how many data records it held, None when that cannot be told."""
+        """Take a set that no known template is for; return how many data records it held, None if any."""
         version = message.version
         if number >= FIRST_DATA_SET:
-            layout = state.template((version, message.domain, number))
-            if layout is not None:
-                return self._data(number, content, layout, message, state, work)
+            key = (version, message.domain, number)
             waiting = WaitingSet(bytes(content), message.clock, message.now)
-            self.counters.undecoded_sets += self._waiting.add(
-                message.exporter, (version, message.domain, number), waiting
-            )
+            self.counters.undecoded_sets += self._waiting.add(message.exporter, key, waiting)
             return None
-        if number == _TEMPLATES[version]:
-            parsed = parse_templates(content, version)
-        elif number == _OPTIONS_TEMPLATES[version]:
-            parsed = parse_options_templates(content, version)
-        else:
+        options = number == _OPTIONS_TEMPLATES[version]
+        if not options and number != _TEMPLATES[version]:
             self.counters.reserved_sets += 1
             return None
         try:
-            for template in parsed:
-                self._learn(template, message, state, work, options=number == _OPTIONS_TEMPLATES[version])
+            for template in (parse_options_templates if options else parse_templates)(content, version):
+                self._learn(template, message, state, work, options=options)
         except WireError as error:
             work.problems.append(error)
         return 0
 
     def _learn(self, template: Template, message: _Message, state: Exporter, work: _Work, *, options: bool) -> None:
+        """Remember or forget a template, and decode what waited for it."""
         self.counters.templates += 1
-        if template.layout is None:
+        layout = template.layout
+        if layout is None:
             state.forget(message.version, message.domain, template.number, options=options)
             return
         key = (message.version, message.domain, template.number)
-        state.learn(key, template.layout)
+        state.learn(key, layout)
+        decode = self._options_data if layout.options else self._flow_data
         for waiting in self._waiting.take(message.exporter, key):
             earlier = replace(message, clock=waiting.clock)
-            self._data(template.number, memoryview(waiting.body), template.layout, earlier, state, work)
+            decode(template.number, layout, memoryview(waiting.body), earlier, state, work)
 
-    def _data(
-        self,
-        number: int,
-        content: memoryview,
-        layout: Layout,
-        message: _Message,
-        state: Exporter,
-        work: _Work,
+    def _options_data(
+        self, number: int, layout: Layout, content: memoryview, message: _Message, state: Exporter, work: _Work
     ) -> int | None:
-        """Decode a data set; return how many records it held."""
-        rows, problem = layout.view(content)
-        if problem is not None:
-            work.problems.append(WireError(f"set {number}: {problem}"))
-        records = Records(rows)
-        if layout.options:
-            self.counters.options_records += len(records)
-            state.samplers.announced(message.domain, records)
-            if len(records) and records.has(e.SYSTEM_INIT_MS):
-                state.booted(message.domain, float(records.unsigned(e.SYSTEM_INIT_MS)[-1]) / 1e3)
-        elif len(records):
-            self.counters.records += len(records)
-            sampling, told = state.samplers.of(message.domain, number, records)
-            work.flows.append(
-                Flows(message.exporter, message.version, message.domain, number, records, message.clock, sampling, told)
-            )
-        return None if problem is not None else len(records)
+        """Take in what an exporter says of itself; return how many records it took."""
+        records, whole = _view(number, layout, content, work)
+        self.counters.options_records += len(records)
+        state.samplers.announced(message.domain, records)
+        if len(records) and records.has(e.SYSTEM_INIT_MS):
+            state.booted(message.domain, float(records.unsigned(e.SYSTEM_INIT_MS)[-1]) / 1e3)
+        return len(records) if whole else None
 
-    def _arrived(self, state: Exporter, message: _Message, units: int | None) -> None:
+    def _flow_data(
+        self, number: int, layout: Layout, content: memoryview, message: _Message, state: Exporter, work: _Work
+    ) -> int | None:
+        """Decode a set of flow records; return how many it held."""
+        records, whole = _view(number, layout, content, work)
+        self.counters.records += len(records)
+        if len(records):
+            domain = message.domain
+            sampling, told = state.samplers.of(domain, number, records)
+            clock = message.clock if message.version == V9 else replace(message.clock, boot_s=state.boot_s(domain))
+            work.flows.append(Flows(message.exporter, message.version, domain, number, records, clock, sampling, told))
+        return len(records) if whole else None
+
+    def _arrived(self, message: _Message, units: int | None) -> None:
         """Compare the message's sequence number with what was expected."""
+        state = self._exporters[message.exporter]
         sequence = state.sequence(message.version, message.domain, counts_itself=message.version == IPFIX)
         arrival, missing = sequence.arrived(message.sequence, units)
         counters = self.counters
@@ -276,6 +279,14 @@ class _Work:
     def __init__(self) -> None:
         self.flows: list[Flows] = []
         self.problems: list[WireError] = []
+
+
+def _view(number: int, layout: Layout, content: memoryview, work: _Work) -> tuple[Records, bool]:
+    """See a set's records; whether they end with the set."""
+    rows, problem = layout.view(content)
+    if problem is not None:
+        work.problems.append(WireError(f"set {number}: {problem}"))
+    return Records(rows), problem is None
 
 
 def _split(body: memoryview) -> Iterator[tuple[int, memoryview]]:
