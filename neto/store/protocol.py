@@ -162,7 +162,7 @@ class Store(Reader, Protocol):
         """Say that nobody leads any more; the epoch stays."""
 
     async def beat(self, epoch: int, beat_s: float) -> None:
-        """Say that the leader is alive. Waits for no other write of this process."""
+        """Say that the leader is alive. Waits for no other write."""
 
     async def begin_cycle(self, epoch: int, at: float, snapshot: Body, *, portion: float) -> int:
         """Store a cycle's input; return its id. The oldest cycles beyond those to be kept go."""

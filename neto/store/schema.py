@@ -14,11 +14,10 @@ _FIRST = (
         epoch INTEGER NOT NULL CHECK (epoch >= 0),
         pid INTEGER NOT NULL CHECK (pid >= 0),
         start_ticks INTEGER NOT NULL,
-        host TEXT NOT NULL,
-        beat_s REAL NOT NULL
+        host TEXT NOT NULL
     ) STRICT
     """,
-    "INSERT INTO leader VALUES (1, 0, 0, 0, '', 0)",
+    "INSERT INTO leader VALUES (1, 0, 0, 0, '')",
     """
     CREATE TABLE cycles (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,7 +1,8 @@
 """The store on SQLite: WAL, every commit synced, one writer at a time, readers never waited for.
 
-Three connections, each with a thread of its own: one writes, one reads, and one beats. A beat is worth nothing after a
-crash, so its connection does not sync, and it waits for at most the write that is being committed, not for a queue.
+Two connections, each with a thread of its own: one writes, one reads. Beats go to a small file beside the database,
+after a look at the epoch, which waits for no writer: a disk that takes seconds to sync must not make a leader look
+dead, and a beat is worth nothing after a crash anyway.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from neto.store.sqlite_read import (
     must_exist,
     pragma,
     translated,
+    write_beat,
 )
 
 KEEP_CYCLES = 2000
@@ -39,19 +41,22 @@ class SqliteStore(SqliteReader):
     """`neto.store.protocol.Store` on a SQLite file."""
 
     def __init__(
-        self, path: Path, reading: aiosqlite.Connection, writing: aiosqlite.Connection, beating: aiosqlite.Connection
+        self,
+        path: Path,
+        reading: aiosqlite.Connection,
+        writing: aiosqlite.Connection,
+        *,
+        keep_cycles: int,
+        keep_events: int,
     ) -> None:
         super().__init__(path, reading)
         self._writing = writing
-        self._beating = beating
         self._turn = asyncio.Lock()
-        self._beat_turn = asyncio.Lock()
-        self.keep_cycles = KEEP_CYCLES
-        self.keep_events = KEEP_EVENTS
+        self._keep_cycles = keep_cycles
+        self._keep_events = keep_events
 
     async def close(self) -> None:
-        """Let go of all three connections; the last one out folds the log into the file."""
-        await self._beating.close()
+        """Let go; the last one out folds the log into the file."""
         await super().close()
         await self._writing.close()
 
@@ -59,13 +64,14 @@ class SqliteStore(SqliteReader):
         """Begin a new epoch; cycles left open are abandoned."""
         async with self._transaction(None) as db:
             ((epoch,),) = await db.execute_fetchall(
-                "UPDATE leader SET epoch = epoch + 1, pid = ?, start_ticks = ?, host = ?, beat_s = ? RETURNING epoch",
-                (process.pid, process.start_ticks, process.host, beat_s),
+                "UPDATE leader SET epoch = epoch + 1, pid = ?, start_ticks = ?, host = ? RETURNING epoch",
+                (process.pid, process.start_ticks, process.host),
             )
             await db.execute_fetchall(
                 "UPDATE cycles SET state = 'abandoned', ended = ?, outcome = 'its leader went' WHERE ended IS NULL",
                 (at,),
             )
+        await asyncio.to_thread(write_beat, self.path, beat_s)
         return int(epoch)
 
     async def resign(self, epoch: int) -> None:
@@ -75,13 +81,9 @@ class SqliteStore(SqliteReader):
 
     async def beat(self, epoch: int, beat_s: float) -> None:
         """Say that the leader is alive."""
-        async with self._beat_turn:
-            with translated(self.path):
-                beaten = await self._beating.execute_fetchall(
-                    "UPDATE leader SET beat_s = ? WHERE epoch = ? RETURNING epoch", (beat_s, epoch)
-                )
-        if not list(beaten):
+        if (await self._epoch_and_process())[0] != epoch:
             raise LeaseLostError(f"epoch {epoch} is over")
+        await asyncio.to_thread(write_beat, self.path, beat_s)
 
     async def begin_cycle(self, epoch: int, at: float, snapshot: Body, *, portion: float) -> int:
         """Store a cycle's input; return its id."""
@@ -92,7 +94,7 @@ class SqliteStore(SqliteReader):
                 (epoch, at, portion),
             )
             await db.execute_fetchall("INSERT INTO bodies VALUES (?, 'snapshot', ?, ?)", (cycle_id, *sealed))
-            await db.execute_fetchall("DELETE FROM cycles WHERE id <= ?", (cycle_id - self.keep_cycles,))
+            await db.execute_fetchall("DELETE FROM cycles WHERE id <= ?", (cycle_id - self._keep_cycles,))
         return int(cycle_id)
 
     async def decide_cycle(self, epoch: int, cycle_id: int, decision: Body, *, urgency: str) -> None:
@@ -138,7 +140,7 @@ class SqliteStore(SqliteReader):
                 "INSERT INTO events (epoch, at, severity, what, subject, text) VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
                 (epoch, event.at, event.severity, event.what, event.subject, event.text),
             )
-            await db.execute_fetchall("DELETE FROM events WHERE seq <= ?", (seq - self.keep_events,))
+            await db.execute_fetchall("DELETE FROM events WHERE seq <= ?", (seq - self._keep_events,))
 
     async def add_action(self, who: str, what: str, arguments: Mapping[str, Any], *, at: float) -> int:
         """Store what an operator asked for; return its seq."""
@@ -206,11 +208,8 @@ async def open_store(path: Path, *, keep_cycles: int = KEEP_CYCLES, keep_events:
         _make_private(path)
         writing = await opened_as("rw")
         await _prepare(writing, path)
-        beating = await opened_as("rw")
-        with translated(path):
-            await beating.execute_fetchall("PRAGMA synchronous = NORMAL")
-        store = SqliteStore(path, await opened_as("ro"), writing, beating)
-        store.keep_cycles, store.keep_events = keep_cycles, keep_events
+        reading = await opened_as("ro")
+        store = SqliteStore(path, reading, writing, keep_cycles=keep_cycles, keep_events=keep_events)
         opened.pop_all()
     return store
 
