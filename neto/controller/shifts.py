@@ -48,6 +48,11 @@ class Shift:
     divisible: bool = True
     quantum_mbps: float = 0.0  # rates on the way are multiples of this; 0: any rate
 
+    @property
+    def moves(self) -> bool:
+        """Whether before and after differ at all."""
+        return any(strand.before_mbps != strand.after_mbps for strand in self.strands)
+
 
 class Shifts:
     """Shifts as arrays. A row is what one link sees of the traffic down to one class.

@@ -22,6 +22,7 @@ from neto.model.topology import Mbps
 
 _LEAST_STEPS = 2  # once a single one is known to be unsafe
 _MOST_EQUAL_PARTS = 32
+_MOST_STEPS = 64
 _States = list[Mbps]  # (strands,) rates after each step
 
 
@@ -57,19 +58,25 @@ def plan_transition(
     ceiling_mbps: Mbps | None = None,
     may_lower: bool = False,
     exact_size: int = exact.SIZE,
+    patience: int = _MOST_STEPS,
 ) -> Transition:
     """Plan the way from every shift's rates before to its rates after.
 
     background_mbps: (classes, links) float64, Mbit/s, traffic that does not move, highest class first.
     capacity_mbps: (links,) float64, Mbit/s. ceiling_mbps: see `Shifts`.
     may_lower: where nothing can move otherwise, the lowest class may be slowed down between two steps.
-    exact_size: most variables of a linear programme; 0 leaves them out.
+    exact_size: most variables of a linear programme; 0 leaves them out. patience: when counting every path by itself
+    takes more steps than this, shifts may count as one whole that changes at once.
     The same arguments give the same plan.
     """
     problem = Shifts(shifts, background_mbps, capacity_mbps, ceiling_mbps)
     if np.array_equal(problem.before, problem.after):
         return Transition(())
     states, reached = _search(problem, exact_size)
+    if reached and len(states) > patience:
+        at_once, shorter = _one_way(problem, problem.before, whole=True)
+        if shorter and len(at_once) < len(states):
+            return _told(problem, at_once, at_once=True)
     if reached:
         return _told(problem, states)
     at = states[-1] if states else problem.before

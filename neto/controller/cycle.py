@@ -1,0 +1,110 @@
+"""One decision: a snapshot in, what to do out. Pure: the same snapshot and options give the same decision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neto.controller.audit import audit_allocation, audit_step
+from neto.controller.moves import Course, broken_policies, plan_moves
+from neto.controller.peering import left_out
+from neto.controller.replay import after_moves, step_peak
+from neto.controller.shortfall import shortfalls
+from neto.controller.target import CycleOptions, Target, decide_target, frozen_part
+from neto.controller.world import World
+from neto.model.plan import Plan, Step, Urgency
+from neto.model.snapshot import Decision, Snapshot
+from neto.model.sr import ForwardingState
+
+__all__ = ["CycleOptions", "decide", "withdraw_plan"]
+_ROUNDING = 1e-6
+_NAMED = 3  # links that a message names
+
+
+def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
+    """Return what to do, why it is safe, and what it leaves undone."""
+    world = World(snapshot)
+    target = decide_target(world, options or CycleOptions())
+    absent = left_out(snapshot.topology, snapshot.peering)
+    warnings = [f"peering link {name} is left out: {why}" for name, why in absent.items()]
+    warnings += [f"no path for {each}: it stays on plain forwarding" for each in target.pathless]
+    goal = target.state
+    wrong = audit_allocation(target.allocation, target.room_mbps, world.classes)
+    worse = f"a violation ({wrong[0]})" if wrong else _worse(world, snapshot.running, target)
+    if worse:
+        goal = snapshot.running
+        warnings.append(f"what runs is kept: the new allocation would bring {worse}")
+    urgent = broken_policies(world.forwarding, snapshot.running, world.demand)
+    urgency = Urgency.REPAIR if urgent else Urgency.OPTIMISE
+    plan, reached = _audited(world, plan_moves(world.forwarding, world.demand, snapshot.running, goal), goal, urgency)
+    return Decision(
+        joint=world.joint,
+        allocation=target.allocation,
+        legacy_mbps=target.base_mbps.sum(axis=0),
+        target=goal,
+        plan=plan,
+        predicted_mbps=world.forwarding.loads(reached, world.demand).sum(axis=0),
+        unplaced=shortfalls(target.allocation, target.room_mbps),
+        warnings=tuple(warnings),
+    )
+
+
+def withdraw_plan(snapshot: Snapshot) -> Plan:
+    """Return the way back to legacy forwarding, routes first, then policies, in steps that overload nothing.
+
+    Where plain forwarding itself overloads links, that much is admitted. Frozen routers stay as they are. A plan
+    that is stuck says how far it is safe to go.
+    """
+    world = World(snapshot)
+    goal = frozen_part(world)
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal)
+    return _audited(world, course, goal, Urgency.WITHDRAW)[0]
+
+
+def _audited(world: World, course: Course, goal: ForwardingState, urgency: Urgency) -> tuple[Plan, ForwardingState]:
+    """Return the plan as far as an audit of the router state admits it, and the state it leads to."""
+    forwarding, capacity = world.forwarding, world.joint.capacity_mbps
+    admitted = np.cumsum(forwarding.loads(goal, world.demand), axis=0)
+    state = world.snapshot.running
+    steps: list[Step] = []
+    stuck = _stuck(world, course)
+    for moves in course.steps:
+        before = np.cumsum(forwarding.loads(state, world.demand), axis=0)
+        peak = step_peak(forwarding, state, moves, world.demand)
+        wrong = audit_step(world.joint, before, peak, admitted)
+        if wrong:
+            stuck = f"step {len(steps) + 1} fails its audit: {wrong[0]}"
+            break
+        used = peak[-1] / capacity
+        worst = int(used.argmax()) if len(used) else -1
+        steps.append(Step(moves, float(used.max(initial=0.0)), world.joint.links[worst].id if worst >= 0 else ""))
+        state = after_moves(state, moves)
+    return Plan(urgency, tuple(steps), stuck), state
+
+
+def _stuck(world: World, course: Course) -> str:
+    if not course.blocked:
+        return course.trouble
+    names = ", ".join(world.joint.links[link].id for link in course.blocked[:_NAMED])
+    more = f" and {len(course.blocked) - _NAMED} more" if len(course.blocked) > _NAMED else ""
+    return f"no safe step is left: whatever moves next would overload {names}{more}"
+
+
+def _worse(world: World, running: ForwardingState, target: Target) -> str:
+    """Say how the target is worse than what runs, where not everything could be placed; "" when it is not.
+
+    Nothing polices demand, so what was not placed flows all the same, and may do so where it does more harm. A
+    target that withdraws routes or leaves drained links was asked for, and is not held against what runs.
+    """
+    if not target.falls_short or not running.routes.keys() <= target.state.routes.keys():
+        return ""
+    forwarding, capacity = world.forwarding, world.joint.capacity_mbps
+    now, then = (np.cumsum(forwarding.loads(state, world.demand), axis=0) for state in (running, target.state))
+    if (forwarding.loads(running, world.steered_by(running)).sum(axis=0)[world.closed] > 0).any():
+        return ""
+    for each, old, new in zip(world.classes, now, then, strict=True):
+        excess, before = (float(np.maximum(load - capacity, 0.0).sum()) for load in (new, old))
+        if excess > before * (1 + _ROUNDING) + _ROUNDING * float(capacity.sum()):
+            return f"{excess - before:.6g} Mbit/s more above capacity for class {each.name}"
+        if excess < before * (1 - _ROUNDING):
+            return ""
+    return ""
