@@ -79,7 +79,7 @@ class NetflowAgent:
         return {
             **self._counters,
             **self._decoder.counters.as_dict(),
-            "waiting_sets": self._decoder.waiting_sets,
+            "waiting_sets": sum(self._decoder.waiting.values()),
             "records_sampling_unknown": self._aggregator.records_sampling_unknown,
             **octets,
         }

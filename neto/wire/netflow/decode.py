@@ -7,7 +7,7 @@ beside it in the same datagram is decoded still. State is kept by (exporter, ver
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from neto.wire.netflow import elements as e
 from neto.wire.netflow import v5
 from neto.wire.netflow.records import Clock, Flows, Records
 from neto.wire.netflow.sequence import Arrival
-from neto.wire.netflow.state import Exporter, Exporters, WaitingRoom, WaitingSet
+from neto.wire.netflow.state import Exporter, Exporters, TemplateKey, WaitingRoom, WaitingSet
 from neto.wire.netflow.templates import (
     FIRST_DATA_SET,
     Layout,
@@ -85,9 +85,9 @@ class Decoder:
         self._waiting = WaitingRoom()
 
     @property
-    def waiting_sets(self) -> int:
-        """Data sets that still wait for their template."""
-        return len(self._waiting)
+    def waiting(self) -> Mapping[tuple[str, TemplateKey], int]:
+        """Data sets that still wait, by exporter and (version, domain, template) of the template they wait for."""
+        return self._waiting.counts
 
     def decode(self, packet: bytes, exporter: str, now: float) -> Decoded:
         """Decode one datagram.

@@ -95,20 +95,20 @@ class WaitingSet:
 
 
 class WaitingRoom:
-    """Data sets that came before their template, in order of arrival."""
+    """Data sets that came before their template, in order of arrival.
+
+    counts: how many wait for each template.
+    """
 
     def __init__(self) -> None:
         self._sets: deque[tuple[str, TemplateKey, WaitingSet]] = deque()
-        self._waiting: Counter[tuple[str, TemplateKey]] = Counter()
+        self.counts: Counter[tuple[str, TemplateKey]] = Counter()
         self._octets = 0
-
-    def __len__(self) -> int:
-        return len(self._sets)
 
     def add(self, exporter: str, key: TemplateKey, waiting: WaitingSet) -> int:
         """Keep a set; return how many older ones were given up for it."""
         self._sets.append((exporter, key, waiting))
-        self._waiting[exporter, key] += 1
+        self.counts[exporter, key] += 1
         self._octets += _weight(waiting)
         given_up = 0
         while self._octets > MAX_WAITING:
@@ -118,7 +118,7 @@ class WaitingRoom:
 
     def take(self, exporter: str, key: TemplateKey) -> tuple[WaitingSet, ...]:
         """Take what waits for a template."""
-        if not self._waiting.pop((exporter, key), 0):
+        if not self.counts.pop((exporter, key), 0):
             return ()
         taken = tuple(entry[2] for entry in self._sets if entry[:2] == (exporter, key))
         self._sets = deque(entry for entry in self._sets if entry[:2] != (exporter, key))
@@ -136,9 +136,9 @@ class WaitingRoom:
     def _drop_oldest(self) -> None:
         exporter, key, waiting = self._sets.popleft()
         self._octets -= _weight(waiting)
-        self._waiting[exporter, key] -= 1
-        if not self._waiting[exporter, key]:
-            del self._waiting[exporter, key]
+        self.counts[exporter, key] -= 1
+        if not self.counts[exporter, key]:
+            del self.counts[exporter, key]
 
 
 def _weight(waiting: WaitingSet) -> int:
