@@ -77,7 +77,7 @@ class Refusal:
 
 
 def read(commands: Iterable[Command], line: str) -> Match | Refusal:
-    """Find the one command that the line means; a keyword written out wins over abbreviations."""
+    """Find the one command that the line means."""
     words = line.split()
     left = list(commands)
     for place, word in enumerate(words):
@@ -85,8 +85,6 @@ def read(commands: Iterable[Command], line: str) -> Match | Refusal:
         left = [command for command in reached if command.tokens[place].accepts(word)]
         if not left:
             return _refusal(reached, place, word, line)
-        exact = [command for command in left if command.tokens[place].keyword == word]
-        left = exact or left
     whole = [command for command in left if len(command.tokens) == len(words)]
     if len(whole) == 1:
         return Match(whole[0], _values(whole[0], words))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,7 +21,12 @@ from neto.model.plan import MoveKind, PolicyMove
 from neto.model.sr import PolicyKey, Route, RouteKey, Segment, SegmentList, SrPolicy
 
 COMMUNITY = "65000:900"
-FIRST_PORT = 22222
+
+
+def free_port(address):
+    """A place to listen that no other run of these tests has."""
+    with socket.create_server((address, 0)) as probe:
+        return probe.getsockname()
 
 
 def policy(headend, colour, *stacks, endpoint="10.255.0.5"):
@@ -44,7 +50,7 @@ class Wan:
     """Routers that listen, and the agents that talk to them."""
 
     def __init__(self, directory: Path, names, **timeouts):
-        self.ports = {name: (f"127.0.8.{row}", FIRST_PORT + row) for row, name in enumerate(names, start=1)}
+        self.ports = {name: free_port(f"127.0.8.{row}") for row, name in enumerate(names, start=1)}
         self.keys = make_keys(directory, self.ports)
         self.states = {name: RouterState(name, f"10.255.0.{row}") for row, name in enumerate(names, start=1)}
         self.servers = {}
@@ -241,13 +247,42 @@ async def test_a_router_that_is_merely_slow_is_waited_for(wan):
     assert list(wan.states["nyc1"].policies) == [(1001, "10.255.0.5")]
 
 
-async def test_giving_up_cuts_the_connection_and_frees_the_router(wan):
-    wan.states["nyc1"].deaf = True
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1):
-            await wan.agents.apply("nyc1", [install(policy("nyc1", 1001, ((16003,), 1)))], leads)
-    wan.states["nyc1"].deaf = False
-    assert len((await wan.agents.read("nyc1")).policies) == 1
+async def test_giving_up_cuts_the_connection_and_frees_the_router(tmp_path):
+    async with Wan(tmp_path, ["nyc1"], connect_timeout_s=10, read_timeout_s=3600) as wan:
+        wan.states["nyc1"].deaf = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await wan.agents.apply("nyc1", [install(policy("nyc1", 1001, ((16003,), 1)))], leads)
+        wan.states["nyc1"].deaf = False
+        assert len((await wan.agents.read("nyc1")).policies) == 1
+
+
+async def test_a_deaf_router_holds_up_no_other(tmp_path):
+    """Two threads, three calls to a router that never answers: the other router's call has a thread."""
+    async with Wan(tmp_path, ["nyc1", "lon1"], connect_timeout_s=10, read_timeout_s=3600, workers=2) as wan:
+        wan.states["nyc1"].deaf = True
+        move = install(policy("nyc1", 1001, ((16003,), 1)))
+        stuck = [asyncio.create_task(wan.agents.apply("nyc1", [move], leads)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert (await wan.agents.read("lon1")).policies == {}
+        assert not any(task.done() for task in stuck)
+        for task in stuck:
+            task.cancel()
+        await asyncio.wait(stuck)
+
+
+async def test_a_line_that_is_not_on_the_list_is_never_sent_nor_what_stands_beside_it(wan):
+    await wan.agents.read("nyc1")
+    session = wan.agents._workers["nyc1"].session
+    with pytest.raises(DeviceError, match="no such line is allowed: 'reload'"):
+        await asyncio.to_thread(session.exchange, ["configure terminal", "reload"])
+    assert "Unknown" not in await asyncio.to_thread(lambda: session.exchange(["show running-config"]).popitem()[1])
+
+
+async def test_a_login_that_came_about_is_not_cut_later(wan):
+    await wan.agents.read("nyc1")
+    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert all(timer.finished.is_set() for timer in timers)
 
 
 async def test_an_impostor_is_told_nothing(tmp_path):
