@@ -14,6 +14,7 @@ from neto.controller.world import World
 from neto.model.plan import Plan, Step, Urgency
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import ForwardingState
+from neto.model.topology import Mbps
 
 __all__ = ["CycleOptions", "decide", "withdraw_plan"]
 _ROUNDING = 1e-6
@@ -22,11 +23,14 @@ _NAMED = 3  # links that a message names
 
 def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
     """Return what to do, why it is safe, and what it leaves undone."""
+    options = options or CycleOptions()
     world = World(snapshot)
-    target = decide_target(world, options or CycleOptions())
+    target = decide_target(world, options)
     absent = left_out(snapshot.topology, snapshot.peering)
     warnings = [f"peering link {name} is left out: {why}" for name, why in absent.items()]
-    warnings += [f"no path for {each}: it stays on plain forwarding" for each in target.pathless]
+    warnings += [
+        f"no path of {each} is within the bounds of its class: the nearest one is used" for each in target.too_far
+    ]
     goal = target.state
     wrong = audit_allocation(target.allocation, target.room_mbps, world.classes)
     worse = f"a violation ({wrong[0]})" if wrong else _worse(world, snapshot.running, target)
@@ -35,7 +39,8 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
         warnings.append(f"what runs is kept: the new allocation would bring {worse}")
     urgent = broken_policies(world.forwarding, snapshot.running, world.demand)
     urgency = Urgency.REPAIR if urgent else Urgency.OPTIMISE
-    plan, reached = _audited(world, plan_moves(world.forwarding, world.demand, snapshot.running, goal), goal, urgency)
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, options.quanta.grain)
+    plan, reached = _audited(world, course, goal, urgency)
     return Decision(
         joint=world.joint,
         allocation=target.allocation,
@@ -48,7 +53,7 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
     )
 
 
-def withdraw_plan(snapshot: Snapshot) -> Plan:
+def withdraw_plan(snapshot: Snapshot, options: CycleOptions | None = None) -> Plan:
     """Return the way back to legacy forwarding, routes first, then policies, in steps that overload nothing.
 
     Where plain forwarding itself overloads links, that much is admitted. Frozen routers stay as they are. A plan
@@ -56,29 +61,46 @@ def withdraw_plan(snapshot: Snapshot) -> Plan:
     """
     world = World(snapshot)
     goal = frozen_part(world)
-    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal)
+    grain = (options or CycleOptions()).quanta.grain
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, grain)
     return _audited(world, course, goal, Urgency.WITHDRAW)[0]
 
 
 def _audited(world: World, course: Course, goal: ForwardingState, urgency: Urgency) -> tuple[Plan, ForwardingState]:
-    """Return the plan as far as an audit of the router state admits it, and the state it leads to."""
+    """Return the plan as far as an audit of the router state admits it, and the state it leads to.
+
+    A plan that merely optimises and does not get through ends where no link is fuller than it was or is to be.
+    """
     forwarding, capacity = world.forwarding, world.joint.capacity_mbps
     admitted = np.cumsum(forwarding.loads(goal, world.demand), axis=0)
-    state = world.snapshot.running
+    states = [world.snapshot.running]
+    before = np.cumsum(forwarding.loads(states[-1], world.demand), axis=0)
+    fullest = [_fullest(before, capacity)]
     steps: list[Step] = []
     stuck = _stuck(world, course)
     for moves in course.steps:
-        before = np.cumsum(forwarding.loads(state, world.demand), axis=0)
-        peak = step_peak(forwarding, state, moves, world.demand)
+        peak = step_peak(forwarding, states[-1], moves, world.demand)
         wrong = audit_step(world.joint, before, peak, admitted)
         if wrong:
             stuck = f"step {len(steps) + 1} fails its audit: {wrong[0]}"
             break
         used = peak[-1] / capacity
-        worst = int(used.argmax()) if len(used) else -1
-        steps.append(Step(moves, float(used.max(initial=0.0)), world.joint.links[worst].id if worst >= 0 else ""))
-        state = after_moves(state, moves)
-    return Plan(urgency, tuple(steps), stuck), state
+        worst = world.joint.links[int(used.argmax())].id if len(used) else ""
+        steps.append(Step(moves, float(used.max(initial=0.0)), worst))
+        states.append(after_moves(states[-1], moves))
+        before = np.cumsum(forwarding.loads(states[-1], world.demand), axis=0)
+        fullest.append(_fullest(before, capacity))
+    if stuck and urgency is Urgency.OPTIMISE:
+        bound = max(fullest[0], _fullest(admitted, capacity)) * (1 + _ROUNDING)
+        while fullest[-1] > bound:
+            fullest.pop()
+            states.pop()
+            steps.pop()
+    return Plan(urgency, tuple(steps), stuck), states[-1]
+
+
+def _fullest(load: Mbps, capacity: Mbps) -> float:
+    return float((load[-1] / capacity).max(initial=0.0))
 
 
 def _stuck(world: World, course: Course) -> str:

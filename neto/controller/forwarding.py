@@ -19,7 +19,7 @@ from neto.model.demand import PrefixDemand
 from neto.model.intent import TrafficClass
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
-from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, Segment, SrPolicy
+from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, Segment, SidKind, SrPolicy
 from neto.model.topology import Mbps, NodeKind, Topology
 
 NOWHERE: Split = (np.zeros(0, dtype=np.int32), np.zeros(0))
@@ -115,6 +115,25 @@ class Forwarding:
             return split
         onward = self._plain(end, target)
         return None if onward is None else added([(split, 1.0), (onward, 1.0)])
+
+    def plain_segments(self, headend: str, target: str) -> tuple[Segment, ...] | None:
+        """Return a segment list that sends traffic just where plain forwarding does; None when there is none."""
+        source = self.joint.node_row.get(headend)
+        plain = None if source is None else self._plain(source, target)
+        if plain is None:
+            return None
+        exits = [row for row in plain[0].tolist() if self.joint.nodes[self.joint.target[row]].kind is NodeKind.ISP]
+        end = int(self.joint.source[exits[0]]) if exits else self.joint.node_row[target]
+        sid = self.joint.nodes[end].node_sid
+        inside = () if end == source else (Segment(sid or 0, SidKind.NODE, self.joint.nodes[end].name),)
+        peers = tuple(
+            Segment(label, SidKind.PEER, self.joint.links[row].id)
+            for row in exits
+            if (label := self.joint.links[row].adjacency_sid) is not None
+        )
+        told = self.list_split(headend, inside + peers, target)
+        same = told is not None and np.array_equal(told[0], plain[0]) and np.allclose(told[1], plain[1])
+        return inside + peers if same else None
 
     def toward(self, headend: int, next_hop: str, target: str) -> Split | None:
         """Return the IGP path to the next hop, and on from there as that router forwards plainly."""

@@ -18,7 +18,7 @@ from neto.controller.transition import plan_transition
 from neto.controller.units import Traffic, Unit, same, together
 from neto.model.demand import PrefixDemand
 from neto.model.plan import Move, MoveKind, PolicyMove
-from neto.model.sr import ForwardingState, PolicyKey
+from neto.model.sr import ForwardingState, PolicyKey, SegmentList, SrPolicy
 
 _MOST_ROUNDS = 12
 _PATIENCE = 6  # steps after which head-ends are trusted to change all paths of a policy at once
@@ -41,29 +41,22 @@ class Course:
 
 
 def plan_moves(
-    forwarding: Forwarding, demand: Sequence[PrefixDemand], running: ForwardingState, goal: ForwardingState
+    forwarding: Forwarding,
+    demand: Sequence[PrefixDemand],
+    running: ForwardingState,
+    goal: ForwardingState,
+    grain: int,
 ) -> Course:
-    """Return the way from the running state to the goal, or as far toward it as is safe."""
-    course = Course(running)
-    broken = broken_policies(forwarding, running, demand)
-    if broken:
-        _advance(forwarding, demand, course, goal, lambda unit: bool(unit.reads & broken))
-    for _ in range(_MOST_ROUNDS):
-        before = course.state
-        done = _advance(forwarding, demand, course, goal, lambda _: True)
-        if done or course.state is before:
-            break
-    else:
-        course.trouble = f"after {_MOST_ROUNDS} rounds there is still something left to move: the next cycle goes on"
-    referenced = Traffic(forwarding, course.state, ()).referenced
-    course.add(
-        [
-            PolicyMove(MoveKind.REMOVE_POLICY, key, None)
-            for key in sorted(course.state.policies)
-            if key not in goal.policies and key not in referenced
-        ]
-    )
-    return course
+    """Return the way from the running state to the goal, or as far toward it as is safe.
+
+    grain: weights of a policy that stops on its way sum to at least this.
+    """
+    way = _Way(forwarding, demand, goal, grain)
+    course = way.go(Course(running))
+    if not course.blocked:
+        return course
+    careful = _Way(forwarding, demand, goal, grain, mirror=True).go(Course(running))
+    return course if careful.blocked else careful
 
 
 def broken_policies(
@@ -87,87 +80,131 @@ def broken_policies(
     return frozenset(broken)
 
 
-def _advance(
-    forwarding: Forwarding,
-    demand: Sequence[PrefixDemand],
-    course: Course,
-    goal: ForwardingState,
-    wanted: Callable[[Unit], bool],
-) -> bool:
-    """Add the steps of one round. Returns whether the goal is reached; no new steps mean that nothing can move."""
-    _install(forwarding, demand, course, goal)
-    traffic = Traffic(forwarding, course.state, demand)
-    replacements = [
-        traffic.replacement(key, goal.policies.get(key))
-        for key in sorted(traffic.referenced)
-        if not same(course.state.policies.get(key), goal.policies.get(key)) and _stays(traffic, key, goal)
-    ]
-    flips = [
-        traffic.flip(key, goal.routes.get(key))
-        for key in sorted({*course.state.routes, *goal.routes}, key=str)
-        if course.state.routes.get(key) != goal.routes.get(key)
-    ]
-    if not replacements and not flips:
-        course.blocked = ()
-        return True
-    for units in (replacements + flips, flips):
-        chosen, _ = together(unit for unit in units if wanted(unit))
-        if chosen and _move(forwarding, demand, course, goal, chosen):
-            break
-    return False
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to get to a goal: the same in every round."""
 
+    forwarding: Forwarding
+    demand: Sequence[PrefixDemand]
+    goal: ForwardingState
+    grain: int
+    mirror: bool = False  # let policies that take over from others begin as their copies
 
-def _stays(traffic: Traffic, key: PolicyKey, goal: ForwardingState) -> bool:
-    """Whether a policy in use is to be used further on: else its prefixes leave first, and then it is removed."""
-    if key in goal.policies:
-        return True
-    rows = traffic.by_policy.get(key, set())
-    routes = {(each.source, each.prefix) for each in (traffic.demand[row] for row in rows)}
-    state = traffic.state
-    return any(
-        (route.key.headend, route.key.prefix) in routes and goal.routes.get(route.key) == route
-        for route in state.routes.values()
-    )
+    def go(self, course: Course) -> Course:
+        broken = broken_policies(self.forwarding, course.state, self.demand)
+        if broken:
+            self._round(course, lambda unit: bool(unit.reads & broken))
+        for _ in range(_MOST_ROUNDS):
+            before = course.state
+            done = self._round(course, lambda _: True)
+            if done or course.state is before:
+                break
+        else:
+            course.trouble = f"after {_MOST_ROUNDS} rounds there still is something left to move"
+        self._remove(course)
+        return course
 
+    def _traffic(self, state: ForwardingState) -> Traffic:
+        return Traffic(self.forwarding, state, self.demand, self.grain)
 
-def _install(forwarding: Forwarding, demand: Sequence[PrefixDemand], course: Course, goal: ForwardingState) -> None:
-    """Bring policies that no route leads to into their final shape: nothing moves by it."""
-    traffic = Traffic(forwarding, course.state, demand)
-    course.add(
-        [
-            traffic.replacement(key, policy).move
-            for key, policy in sorted(goal.policies.items())
-            if key not in traffic.referenced and not same(course.state.policies.get(key), policy)
+    def _round(self, course: Course, wanted: Callable[[Unit], bool]) -> bool:
+        """Add the steps of one round. Returns whether the goal is reached; no new steps mean that nothing can move."""
+        self._install(course)
+        traffic = self._traffic(course.state)
+        replacements = [
+            traffic.replacement(key, self.goal.policies.get(key))
+            for key in sorted(traffic.referenced)
+            if not same(course.state.policies.get(key), self.goal.policies.get(key)) and self._stays(traffic, key)
         ]
-    )
+        routes, wanted_routes = course.state.routes, self.goal.routes
+        flips = [
+            traffic.flip(key, wanted_routes.get(key))
+            for key in sorted({*routes, *wanted_routes}, key=str)
+            if routes.get(key) != wanted_routes.get(key)
+        ]
+        if not replacements and not flips:
+            course.blocked = ()
+            return True
+        for units in (replacements + flips, flips):
+            chosen, _ = together(unit for unit in units if wanted(unit))
+            if chosen and self._move(course, chosen):
+                break
+        return False
 
+    def _stays(self, traffic: Traffic, key: PolicyKey) -> bool:
+        """Whether a policy in use is to be used further on: else its prefixes leave first, and then it is removed."""
+        if key in self.goal.policies:
+            return True
+        rows = traffic.by_policy.get(key, set())
+        prefixes = {(each.source, each.prefix) for each in (traffic.demand[row] for row in rows)}
+        return any(
+            (route.key.headend, route.key.prefix) in prefixes and self.goal.routes.get(route.key) == route
+            for route in traffic.state.routes.values()
+        )
 
-def _move(
-    forwarding: Forwarding,
-    demand: Sequence[PrefixDemand],
-    course: Course,
-    goal: ForwardingState,
-    units: Sequence[Unit],
-) -> bool:
-    """Add the steps that these units take. Returns whether anything moved."""
-    loaded = [unit for unit in units if unit.shift is not None]
-    moving = frozenset(row for unit in loaded for row in unit.rows)
-    background = forwarding.loads(course.state, [each for row, each in enumerate(demand) if row not in moving])
-    planned = plan_transition(
-        [unit.shift for unit in loaded if unit.shift is not None],
-        background,
-        forwarding.joint.capacity_mbps,
-        ceiling_mbps=np.cumsum(forwarding.loads(goal, demand), axis=0),
-        patience=_PATIENCE,
-    )
-    course.blocked = planned.blocked
-    before = course.state
-    steps: list[list[Move]] = [
-        [loaded[row].move_at(rates) for row, rates in step.rates_mbps.items()] for step in planned.steps
-    ]
-    free = [unit.move for unit in units if unit.shift is None or not unit.shift.moves]
-    if free:
-        steps = [free + (steps[0] if steps else []), *steps[1:]]
-    for moves in steps:
+    def _install(self, course: Course) -> None:
+        """Bring policies that no route leads to into their final shape: nothing moves by it."""
+        traffic = self._traffic(course.state)
+        moves = []
+        for key, policy in sorted(self.goal.policies.items()):
+            if key in traffic.referenced or same(course.state.policies.get(key), policy):
+                continue
+            first = (self._copied(traffic, key) if self.mirror else None) or policy
+            if not same(course.state.policies.get(key), first):
+                moves.append(traffic.replacement(key, first).move)
         course.add(moves)
-    return course.state is not before
+
+    def _copied(self, traffic: Traffic, key: PolicyKey) -> SrPolicy | None:
+        """Return a policy that sends what is bound for it where that traffic goes now; None when none can.
+
+        It then takes over without moving anything, and becomes what it should be little by little.
+        """
+        for other in sorted(traffic.by_policy):
+            policy = traffic.state.policies.get(other)
+            if (other.headend, other.colour) == (key.headend, key.colour) and policy and policy.segment_lists:
+                return SrPolicy(key, policy.segment_lists)
+        bound_for_it = {
+            self.demand[row].target
+            for prefix, route in self.goal.routes.items()
+            if prefix.headend == key.headend and route.next_hop == key.endpoint and prefix not in traffic.state.routes
+            for row in traffic.by_prefix.get(prefix, ())
+            if key in Traffic(self.forwarding, self.goal, ()).met(route, self.demand[row].traffic_class)
+        }
+        if len(bound_for_it) != 1:
+            return None
+        segments = self.forwarding.plain_segments(key.headend, *bound_for_it)
+        return SrPolicy(key, (SegmentList(segments),)) if segments else None
+
+    def _move(self, course: Course, units: Sequence[Unit]) -> bool:
+        """Add the steps that these units take. Returns whether anything moved."""
+        loaded = [(unit, unit.shift) for unit in units if unit.shift is not None]
+        moving = frozenset(row for unit, _ in loaded for row in unit.rows)
+        still = [each for row, each in enumerate(self.demand) if row not in moving]
+        planned = plan_transition(
+            [shift for _, shift in loaded],
+            self.forwarding.loads(course.state, still),
+            self.forwarding.joint.capacity_mbps,
+            ceiling_mbps=np.cumsum(self.forwarding.loads(self.goal, self.demand), axis=0),
+            patience=_PATIENCE,
+        )
+        course.blocked = planned.blocked
+        before = course.state
+        steps: list[list[Move]] = [
+            [loaded[row][0].move_at(rates) for row, rates in step.rates_mbps.items()] for step in planned.steps
+        ]
+        free = [unit.move for unit in units if unit.shift is None or not unit.shift.moves]
+        if free:
+            steps = [free + (steps[0] if steps else []), *steps[1:]]
+        for moves in steps:
+            course.add(moves)
+        return course.state is not before
+
+    def _remove(self, course: Course) -> None:
+        referenced = self._traffic(course.state).referenced
+        course.add(
+            [
+                PolicyMove(MoveKind.REMOVE_POLICY, key, None)
+                for key in sorted(course.state.policies)
+                if key not in self.goal.policies and key not in referenced
+            ]
+        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.forwarding import Forwarding
 from neto.controller.peering import Targets
 from neto.controller.segments import pin_path
 from neto.model.allocation import PathSet
@@ -31,32 +32,50 @@ class Quanta:
     most_paths: int = 4  # segment lists a policy may have
 
 
-def expressible(joint: Topology, demands: Sequence[Demand], paths: PathSet) -> tuple[PathSet, list[Segments]]:
+def expressible(forwarding: Forwarding, demands: Sequence[Demand], paths: PathSet) -> tuple[PathSet, list[Segments]]:
     """Return the paths that their head-ends can express, in the same order, and the segment list of each.
 
-    Of two paths of a demand with the same segment list only the first stays.
+    An exit without a SID cannot be pinned: it stays only where it is the one that its border takes by itself.
     """
+    joint = forwarding.joint
     keep: list[int] = []
     told: list[Segments] = []
     demand_start = [0]
     for row, demand in enumerate(demands):
         depth = joint.nodes[joint.node_row[demand.source]].max_sid_depth
-        seen: set[Segments] = set()
         for path in range(int(paths.demand_start[row]), int(paths.demand_start[row + 1])):
             segments = pin_path(joint, paths.path(path), require_labels=True)
-            if segments and len(segments) <= depth and segments not in seen:
-                seen.add(segments)
+            if not segments or len(segments) > depth:
+                continue
+            split = forwarding.list_split(demand.source, segments, demand.target)
+            if split is not None and split[0].tolist() == sorted(paths.path(path)):
                 keep.append(path)
                 told.append(segments)
         demand_start.append(len(keep))
-    return _selected(paths, keep, np.array(demand_start)), told
+    return _selected(paths, keep, demand_start), told
+
+
+def filled_in(
+    paths: PathSet, told: Sequence[Segments], rows: Sequence[int], others: PathSet, told_others: Sequence[Segments]
+) -> tuple[PathSet, list[Segments]]:
+    """Return the paths with those of some demands (rows) taken from others, which has one demand for each of them."""
+    at = {row: place for place, row in enumerate(rows)}
+    demand_start, links, delay_us, labels = [0], [], [], []
+    for row in range(len(paths.demand_start) - 1):
+        source, of, names = (others, at[row], told_others) if row in at else (paths, row, told)
+        for path in range(int(source.demand_start[of]), int(source.demand_start[of + 1])):
+            links.append(source.path(path))
+            delay_us.append(float(source.delay_us[path]))
+            labels.append(names[path])
+        demand_start.append(len(links))
+    return _path_set(demand_start, links, delay_us), labels
 
 
 def of_demands(paths: PathSet, told: Sequence[Segments], rows: Sequence[int]) -> tuple[PathSet, list[Segments]]:
     """Return the paths of these demands only, in this order, and the segment list of each."""
     spans = [range(int(paths.demand_start[row]), int(paths.demand_start[row + 1])) for row in rows]
     keep = [path for span in spans for path in span]
-    return _selected(paths, keep, np.cumsum([0, *map(len, spans)])), [told[path] for path in keep]
+    return _selected(paths, keep, np.cumsum([0, *map(len, spans)]).tolist()), [told[path] for path in keep]
 
 
 def weights(
@@ -94,10 +113,12 @@ def weights(
     return given
 
 
-def with_excess(joint: Topology, paths: PathSet, rate_mbps: Mbps, requested_mbps: Mbps, base_mbps: Mbps) -> Mbps:
+def with_excess(
+    joint: Topology, paths: PathSet, rate_mbps: Mbps, requested_mbps: Mbps, base_mbps: Mbps, over_now: NDArray[np.bool_]
+) -> Mbps:
     """(paths,) the rates, plus what each demand (demands,) asks beyond them: nothing polices it, it flows somewhere.
 
-    It goes where it overloads least that was not overloaded before, then least at all, then nearest.
+    It goes where it overloads least that is not overloaded now (over_now, by link), then least at all, then nearest.
     base_mbps: (links,) what else is on the links.
     """
     full = rate_mbps.astype(np.float64)
@@ -111,7 +132,7 @@ def with_excess(joint: Topology, paths: PathSet, rate_mbps: Mbps, requested_mbps
         for path in span:
             links = list(paths.path(path))
             over = np.maximum(load[links] + excess - np.maximum(capacity[links], load[links]), 0.0)
-            fresh = float(over[load[links] <= capacity[links]].sum())
+            fresh = float(over[~over_now[links]].sum())
             harm.append((round(fresh, 6), round(float(over.sum()), 6), path))
         if harm:
             path = min(harm)[2]
@@ -135,11 +156,14 @@ def per_flow_policy(
     return SrPolicy(PolicyKey(headend, targets.steering_colour(target), endpoint), per_flow=tuple(sorted(pairs)))
 
 
-def _selected(paths: PathSet, keep: Sequence[int], demand_start: NDArray[np.int64]) -> PathSet:
-    links = [paths.path(path) for path in keep]
+def _selected(paths: PathSet, keep: Sequence[int], demand_start: Sequence[int]) -> PathSet:
+    return _path_set(demand_start, [paths.path(path) for path in keep], [float(paths.delay_us[path]) for path in keep])
+
+
+def _path_set(demand_start: Sequence[int], links: Sequence[tuple[int, ...]], delay_us: Sequence[float]) -> PathSet:
     return PathSet(
-        demand_start=demand_start.astype(np.int64),
+        demand_start=np.array(demand_start, dtype=np.int64),
         path_start=np.cumsum([0, *map(len, links)]).astype(np.int64),
         links=np.array([link for path in links for link in path], dtype=np.int32),
-        delay_us=paths.delay_us[np.array(keep, dtype=np.int64)],
+        delay_us=np.array(delay_us, dtype=np.float64),
     )

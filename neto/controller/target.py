@@ -6,6 +6,7 @@ weighted segment lists, and held against what runs, so that a change earns its c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,6 +22,7 @@ from neto.controller.realise import (
     Quanta,
     Segments,
     expressible,
+    filled_in,
     of_demands,
     per_flow_policy,
     segment_lists,
@@ -32,6 +34,7 @@ from neto.controller.steering import Steerable, choose
 from neto.controller.world import World
 from neto.model.allocation import Allocation, PathSet
 from neto.model.demand import Demand
+from neto.model.intent import TrafficClass
 from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, SegmentList, SrPolicy
 from neto.model.topology import Mbps
 
@@ -60,7 +63,7 @@ class Target:
     allocation: Allocation
     base_mbps: Mbps  # (classes, links) what is given: not steered, or not ours to change
     room_mbps: Mbps  # (links,) what was there to allocate
-    pathless: tuple[str, ...]  # classes of pairs for which there is no path that may be used and can be told
+    too_far: tuple[str, ...]  # demands for which no path meets the bounds of their class
 
     @property
     def falls_short(self) -> bool:
@@ -72,9 +75,10 @@ class Target:
 def decide_target(world: World, options: CycleOptions) -> Target:
     """Return the state to reach."""
     snapshot = world.snapshot
-    by_slot, demands, paths, told = _candidates(world, options)
-    pathless = {slot for row, slot in enumerate(by_slot) if paths.demand_start[row] == paths.demand_start[row + 1]}
-    pairs = {slot[:2] for slot in by_slot if slot not in pathless and possible_endpoints(world, *slot[:2])}
+    found = _candidates(world, options)
+    paths = found.paths
+    pathless = {slot for row, slot in enumerate(found.slots) if paths.demand_start[row] == paths.demand_start[row + 1]}
+    pairs = {slot[:2] for slot in found.slots if slot not in pathless and possible_endpoints(world, *slot[:2])}
     prefixes: dict[RouteKey, Steerable] = {}
     for row in world.demand:
         key = RouteKey(row.source, row.prefix)
@@ -94,20 +98,31 @@ def decide_target(world: World, options: CycleOptions) -> Target:
         else:
             given.append(row)
     base = world.forwarding.loads(frozen_part(world), given)
-    rows = [row for row, slot in enumerate(by_slot) if slot in rates]
-    slots = [by_slot[row] for row in rows]
-    paths, told = of_demands(paths, told, rows)
-    chosen = [replace(demands[row], rate_mbps=rates[by_slot[row]]) for row in rows]
+    rows = [row for row, slot in enumerate(found.slots) if slot in rates]
+    slots = [found.slots[row] for row in rows]
+    paths, told = of_demands(found.paths, found.told, rows)
+    chosen = [replace(found.demands[row], rate_mbps=rates[found.slots[row]]) for row in rows]
     room = np.maximum(world.joint.capacity_mbps * (1 - snapshot.intents.headroom) - base.sum(axis=0), 0.0)
     allocation = allocate(world.joint, chosen, world.classes, paths, room)
-    lists = _settle(world, slots, allocation, _wanted(allocation, told, base.sum(axis=0), room, options), base, options)
+    wanted = _wanted(world, allocation, told, base, room, options)
+    lists = _settle(world, slots, allocation, wanted, base, options)
     state = _state(world, rates, lists, steered)
-    names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in sorted(pathless)]
+    names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
     return Target(state, allocation, base, room, tuple(names))
 
 
-def _candidates(world: World, options: CycleOptions) -> tuple[list[Slot], list[Demand], PathSet, list[Segments]]:
-    """Return the demands that could be steered, whole, with their expressible paths."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Candidates:
+    """The demands that could be steered, whole, with the paths that head-ends can express."""
+
+    slots: list[Slot]
+    demands: list[Demand]
+    paths: PathSet
+    told: list[Segments]
+    too_far: list[Slot]  # no path meets the bounds of the class: the nearest there is stands in
+
+
+def _candidates(world: World, options: CycleOptions) -> _Candidates:
     rates: dict[Slot, float] = {}
     for row in world.demand:
         if world.may_steer(RouteKey(row.source, row.prefix), row.target):
@@ -118,17 +133,22 @@ def _candidates(world: World, options: CycleOptions) -> tuple[list[Slot], list[D
         Demand(f"{headend}>{target}", world.classes[each].name, headend, target, rates[headend, target, each])
         for headend, target, each in slots
     ]
-    paths = candidate_paths(
-        world.joint,
-        demands,
-        world.classes,
-        world.snapshot.peering.egresses,
-        options.paths,
-        ~world.closed,
-        transit=world.transit,
-    )
-    paths, told = expressible(world.joint, demands, paths)
-    return slots, demands, paths, told
+    paths, told = _paths(world, demands, world.classes, options.paths)
+    none = np.flatnonzero(np.diff(paths.demand_start) == 0).tolist()
+    unbounded = [replace(each, max_delay_us=math.inf, max_stretch=math.inf) for each in world.classes]
+    nearest = _paths(world, [demands[row] for row in none], unbounded, 1)
+    too_far = [slots[row] for place, row in enumerate(none) if np.diff(nearest[0].demand_start)[place]]
+    paths, told = filled_in(paths, told, none, *nearest)
+    return _Candidates(slots, demands, paths, told, too_far)
+
+
+def _paths(
+    world: World, demands: Sequence[Demand], classes: Sequence[TrafficClass], k: int
+) -> tuple[PathSet, list[Segments]]:
+    """Return the candidate paths that head-ends can express."""
+    egresses = world.snapshot.peering.egresses
+    found = candidate_paths(world.joint, demands, classes, egresses, k, ~world.closed, transit=world.transit)
+    return expressible(world.forwarding, demands, found)
 
 
 def frozen_part(world: World) -> ForwardingState:
@@ -141,15 +161,16 @@ def frozen_part(world: World) -> ForwardingState:
 
 
 def _wanted(
-    allocation: Allocation, told: Sequence[Segments], base: Mbps, room: Mbps, options: CycleOptions
+    world: World, allocation: Allocation, told: Sequence[Segments], base: Mbps, room: Mbps, options: CycleOptions
 ) -> list[tuple[SegmentList, ...]]:
     """Return the segment lists of each demand as the allocation wants them."""
-    paths = allocation.paths
+    paths, joint = allocation.paths, world.joint
     requested = np.array([demand.rate_mbps for demand in allocation.demands], dtype=np.float64)
-    rates = with_excess(allocation.topology, paths, allocation.rate_mbps, requested, base)
-    share = weights(allocation.topology, paths, rates, requested, room, options.quanta)
-    starts = paths.demand_start
-    return [segment_lists(told[a:b], share[a:b]) for a, b in pairwise(starts)]
+    now = world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0)
+    over_now = now > joint.capacity_mbps
+    rates = with_excess(joint, paths, allocation.rate_mbps, requested, base.sum(axis=0), over_now)
+    share = weights(joint, paths, rates, requested, room, options.quanta)
+    return [segment_lists(told[a:b], share[a:b]) for a, b in pairwise(paths.demand_start)]
 
 
 def _settle(

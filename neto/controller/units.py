@@ -72,8 +72,12 @@ def same(one: SrPolicy | None, other: SrPolicy | None) -> bool:
 class Traffic:
     """Demand by what it meets on its way, in one state."""
 
-    def __init__(self, forwarding: Forwarding, state: ForwardingState, demand: Sequence[PrefixDemand]) -> None:
+    def __init__(
+        self, forwarding: Forwarding, state: ForwardingState, demand: Sequence[PrefixDemand], grain: int = 1
+    ) -> None:
+        """grain: weights of a policy that stops on its way sum to at least this."""
         self.forwarding = forwarding
+        self.grain = grain
         self.state = state
         self.demand = demand
         self.by_prefix: dict[RouteKey, list[int]] = {}
@@ -84,7 +88,7 @@ class Traffic:
         for key, route in state.routes.items():
             self.referenced |= self.reads(route)
             for row in self.by_prefix.get(key, ()) if forwarding.usable(route) else ():
-                for met in self._met(route, row):
+                for met in self.met(route, demand[row].traffic_class):
                     self.by_policy.setdefault(met, set()).add(row)
 
     def reads(self, route: Route | None) -> frozenset[PolicyKey]:
@@ -95,10 +99,10 @@ class Traffic:
         steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
         return frozenset([steering, *(self.forwarding.policy_key(self.state, route, row) for row in classes)])
 
-    def _met(self, route: Route, row: int) -> tuple[PolicyKey, PolicyKey]:
-        traffic_class = self.forwarding.row_of(self.demand[row].traffic_class)
+    def met(self, route: Route, traffic_class: str) -> tuple[PolicyKey, PolicyKey]:
+        """Return the policies that traffic of a class meets on this route: what steers it, and what carries it."""
         steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
-        return steering, self.forwarding.policy_key(self.state, route, traffic_class)
+        return steering, self.forwarding.policy_key(self.state, route, self.forwarding.row_of(traffic_class))
 
     def replacement(self, key: PolicyKey, policy: SrPolicy | None) -> Unit:
         """Return the unit that brings a policy to what it should be; None removes it."""
@@ -152,9 +156,10 @@ class Traffic:
         }
         old = _shares(now, splits)
         new = _shares(policy, splits)
-        grain = math.lcm(sum(old.values()), sum(new.values())) if old and new else 0
-        if not 0 < grain <= _FINEST:
+        common = math.lcm(sum(old.values()), sum(new.values())) if old and new else 0
+        if not 0 < common <= _FINEST:
             return None
+        grain = common * math.ceil(self.grain / common)
         rate_mbps = sum(self.demand[row].rate_mbps for row in rows)
         lists = tuple(SegmentList(segments) for segments in splits)
         strands = [
