@@ -11,6 +11,7 @@ graceful restart keep the routes for a daemon that takes over. Standard library 
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import socket
@@ -61,18 +62,20 @@ class Relay:
             except OSError as error:
                 raise GoneError from error
 
-    def shut_down(self) -> None:
-        """Ask exabgp to end; return once it has, or has had its time."""
+    def shut_down(self, exabgp: int) -> None:
+        """Ask exabgp (its process descriptor) to end; return once it has, or has had its time."""
         end = self._to_exabgp.find(b"\n") + 1 if self._mid_line else 0
         self._to_exabgp[end:] = b"shutdown\n"
         until = time.monotonic() + PATIENCE_S
-        with selectors.DefaultSelector() as selector:
-            selector.register(EXABGP_SAYS, selectors.EVENT_READ)
-            while (left := until - time.monotonic()) > 0:
-                if self._to_exabgp:
-                    self._write_exabgp()
-                if selector.select(min(left, 0.1)) and not os.read(EXABGP_SAYS, CHUNK):
-                    return
+        interests = {EXABGP_SAYS, exabgp}
+        while (left := until - time.monotonic()) > 0:
+            if self._to_exabgp:
+                self._write_exabgp()
+            ready, _, _ = select.select(interests, (), (), min(left, 0.1))
+            if exabgp in ready:
+                return
+            if EXABGP_SAYS in ready and not os.read(EXABGP_SAYS, CHUNK):
+                interests.discard(EXABGP_SAYS)
 
     def _wait(self) -> tuple[set[int], set[int]]:
         interests = {EXABGP_SAYS: selectors.EVENT_READ, self._daemon.fileno(): 0}
@@ -134,7 +137,7 @@ def main() -> None:
         relay.run()
     except (GoneError, OSError):
         if relay and farewell == "shutdown":
-            relay.shut_down()
+            relay.shut_down(exabgp)
         try:
             signal.pidfd_send_signal(exabgp, signal.SIGKILL)
         except ProcessLookupError:

@@ -47,7 +47,7 @@ async def eventually(holds) -> None:
 
 
 async def nothing_more_happens() -> None:
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.15)
 
 
 @dataclass
@@ -153,6 +153,7 @@ async def world(shared):
 
 async def test_updates_of_bgp_ls_arrive_byte_for_byte(world):
     sent = [encode_ls_reach("127.0.9.101", *encode(spec)) for spec in (NYC, LON, WIDE)] + [encode_ls_unreach([])]
+    await eventually(lambda: len(world.updates()) >= 4)
     assert world.updates()[:4] == [message[19:] for message in sent]
     world.events.clear()
     slow = LsLinkSpec(NYC, LON, "10.1.2.1", "10.1.2.2", 10_000, name="nyc1-lon1")
