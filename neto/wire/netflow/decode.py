@@ -149,7 +149,7 @@ class Decoder:
             )
         )
         self.counters.records += count
-        self._arrived(message, count)
+        self._arrived(message, (count,))
         return packet[end:]
 
     def _v9(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
@@ -159,7 +159,7 @@ class Decoder:
         message = _Message(exporter, V9, domain, sequence, Clock(float(seconds), uptime_ms=uptime), now)
         self.counters.messages += 1
         self._sets(packet[_V9_HEADER.size :], message, work)
-        self._arrived(message, 1)
+        self._arrived(message, (1,))
         return packet[len(packet) :]
 
     def _ipfix(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
@@ -176,28 +176,32 @@ class Decoder:
         self._arrived(message, units if length <= len(packet) else None)
         return packet[length:]
 
-    def _sets(self, body: memoryview, message: _Message, work: _Work) -> int | None:
-        """Decode every set of a message; return how many data records it held, None when that cannot be told.
+    def _sets(self, body: memoryview, message: _Message, work: _Work) -> tuple[int, ...] | None:
+        """Decode every set of a message; return how many data records it held: all, and those of flows.
 
-        Flow records come last: what the message's options say of sampling and clocks holds for its own flows.
+        None when that cannot be told. Flow records come last: what the message's options say of sampling and clocks
+        holds for its own flows.
         """
         state = self._exporters[message.exporter]
-        records: list[int | None] = [0]
+        others: list[int | None] = []
         flow_sets: list[tuple[int, Layout, memoryview]] = []
         try:
             for number, content in _split(body):
                 layout = state.template((message.version, message.domain, number))
                 if layout is None:
-                    records.append(self._set(number, content, message, state, work))
+                    others.append(self._set(number, content, message, state, work))
                 elif layout.options:
-                    records.append(self._options_data(number, layout, content, message, state, work))
+                    others.append(self._options_data(number, layout, content, message, state, work))
                 else:
                     flow_sets.append((number, layout, content))
         except WireError as error:  # where the next set begins is not known
             work.problems.append(error)
-            records.append(None)
-        records += [self._flow_data(*flow_set, message, state, work) for flow_set in flow_sets]
-        return None if None in records else sum(count for count in records if count is not None)
+            others.append(None)
+        of_flows = [self._flow_data(*flow_set, message, state, work) for flow_set in flow_sets]
+        if None in others or None in of_flows:
+            return None
+        flows = sum(count for count in of_flows if count is not None)
+        return flows + sum(count for count in others if count is not None), flows
 
     def _set(self, number: int, content: memoryview, message: _Message, state: Exporter, work: _Work) -> int | None:
         """Take a set that no known template is for; return how many data records it held, None if any."""
@@ -256,7 +260,7 @@ class Decoder:
             work.flows.append(Flows(message.exporter, message.version, domain, number, records, clock, sampling, told))
         return len(records) if whole else None
 
-    def _arrived(self, message: _Message, units: int | None) -> None:
+    def _arrived(self, message: _Message, units: tuple[int, ...] | None) -> None:
         """Compare the message's sequence number with what was expected."""
         state = self._exporters[message.exporter]
         sequence = state.sequence(message.version, message.domain, counts_itself=message.version == IPFIX)

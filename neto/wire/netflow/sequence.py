@@ -1,7 +1,7 @@
 """What was lost between an exporter and us, as its sequence numbers say.
 
 v5 counts flows and IPFIX data records, each before this message (RFC 7011 §3.1); v9 counts packets (RFC 3954 §5.1).
-softflowd's IPFIX counts this message's records too: that is the same line moved by one message, and no gap.
+softflowd's IPFIX counts this message's records too, and no options: the same line moved by a message, and no gap.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ class Sequence:
     def __init__(self, *, counts_itself: bool = False) -> None:
         self._counts_itself = counts_itself
         self._last: int | None = None
-        self._units: int | None = None  # the last message's; None: it could not be told
+        self._units: tuple[int, ...] | None = None  # the last message's; None: it could not be told
         self._late = 0  # late messages in a row that follow each other
         self._late_next: int | None = None
 
-    def arrived(self, number: int, units: int | None) -> tuple[Arrival, int]:
+    def arrived(self, number: int, units: tuple[int, ...] | None) -> tuple[Arrival, int]:
         """Judge a message that is numbered `number` and holds `units` of what its protocol counts.
 
-        units is None when a set could not be decoded. Returns how it arrived, and how many units are missing before it.
+        units: as the protocol wants it counted, then as some exporters do; None when a set could not be decoded.
+        Returns how the message arrived, and how many units are missing before it.
         """
         last, before = self._last, self._units
         if last is None or before is None or units is None:
             return self._accept(number, units), 0
-        gap = _signed(number - last - before)
-        if gap == 0 or (self._counts_itself and _signed(number - last) == units):
+        step = _signed(number - last)
+        if step in before or (self._counts_itself and step in units):
             return self._accept(number, units), 0
+        gap = _signed(step - before[0])
         if abs(gap) > _FAR or (number == 0 and gap < 0):
             self._accept(number, units)
             return Arrival.RESTART, 0
@@ -55,13 +57,13 @@ class Sequence:
             self._accept(number, units)
             return Arrival.GAP, gap
         self._late = self._late + 1 if number == self._late_next else 1
-        self._late_next = (number + units) % _WRAP
+        self._late_next = (number + units[0]) % _WRAP
         if self._late < _ANOTHER:
             return Arrival.LATE, 0
         self._accept(number, units)
         return Arrival.RESTART, 0
 
-    def _accept(self, number: int, units: int | None) -> Arrival:
+    def _accept(self, number: int, units: tuple[int, ...] | None) -> Arrival:
         self._last, self._units, self._late, self._late_next = number, units, 0, None
         return Arrival.IN_ORDER
 
