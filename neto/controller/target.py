@@ -74,26 +74,64 @@ class Target:
 
 def decide_target(world: World, options: CycleOptions) -> Target:
     """Return the state to reach."""
-    snapshot = world.snapshot
+    running = world.snapshot.running.routes.keys()
     found = _candidates(world, options)
-    paths = found.paths
-    pathless = {slot for row, slot in enumerate(found.slots) if paths.demand_start[row] == paths.demand_start[row + 1]}
-    pairs = {slot[:2] for slot in found.slots if slot not in pathless and possible_endpoints(world, *slot[:2])}
+    prefixes = _steerable(world, found)
+    total = sum(row.rate_mbps for row in world.demand if row.source in world.managed)
+    steered = choose(prefixes, running, total, world.snapshot.portion, options.portion_tolerance)
+    share = _allocated(world, found, steered)
+    while world.snapshot.portion < 1:
+        short = {slot[:2] for slot, given in zip(share.slots, share.placed, strict=True) if not given}
+        waiting = {key for key in steered if (key.headend, prefixes[key].target) in short and key not in running}
+        if not waiting:  # what cannot be placed is not begun with, while it need not be
+            break
+        steered -= waiting
+        share = _allocated(world, found, steered)
+    lists = _settle(world, share, _wanted(world, share, options), options)
+    state = _state(world, share.rates, lists, steered)
+    names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
+    return Target(state, share.allocation, share.base, share.room, tuple(names))
+
+
+def _steerable(world: World, found: _Candidates) -> dict[RouteKey, Steerable]:
+    """Return the prefixes that can be steered whole: all their classes have paths, and there is an endpoint."""
+    counts = np.diff(found.paths.demand_start)
+    pathless = {slot[:2] for slot, count in zip(found.slots, counts, strict=True) if not count}
+    pairs = {slot[:2] for slot in found.slots if possible_endpoints(world, *slot[:2])} - pathless
     prefixes: dict[RouteKey, Steerable] = {}
     for row in world.demand:
         key = RouteKey(row.source, row.prefix)
         if (row.source, row.target) in pairs and world.may_steer(key, row.target):
             known = prefixes.get(key, Steerable(row.target, 0.0))
             prefixes[key] = replace(known, rate_mbps=known.rate_mbps + row.rate_mbps)
-    total = sum(row.rate_mbps for row in world.demand if row.source in world.managed)
-    running = snapshot.running.routes.keys()
-    steered = choose(prefixes, running, total, snapshot.portion, options.portion_tolerance)
+    return prefixes
 
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Share:
+    """What the steered part of the demand was given."""
+
+    slots: list[Slot]  # of each demand of the allocation
+    rates: Mapping[Slot, float]
+    told: list[Segments]  # of each path of the allocation
+    allocation: Allocation
+    base: Mbps  # (classes, links)
+    room: Mbps  # (links,)
+
+    @property
+    def placed(self) -> list[bool]:
+        """Whether each demand got all that it asked for."""
+        asked = np.array([demand.rate_mbps for demand in self.allocation.demands], dtype=np.float64)
+        return [bool(each) for each in self.allocation.allocated_mbps >= asked * (1 - _ROUNDING)]
+
+
+def _allocated(world: World, found: _Candidates, steered: frozenset[RouteKey]) -> _Share:
+    """Split the demand into what is steered and what is given, and allocate."""
     rates: dict[Slot, float] = {}
     given = []
     for row in world.demand:
         slot = (row.source, row.target, world.forwarding.row_of(row.traffic_class))
-        if RouteKey(row.source, row.prefix) in steered and slot not in pathless:
+        if RouteKey(row.source, row.prefix) in steered:
             rates[slot] = rates.get(slot, 0.0) + row.rate_mbps
         else:
             given.append(row)
@@ -102,13 +140,9 @@ def decide_target(world: World, options: CycleOptions) -> Target:
     slots = [found.slots[row] for row in rows]
     paths, told = of_demands(found.paths, found.told, rows)
     chosen = [replace(found.demands[row], rate_mbps=rates[found.slots[row]]) for row in rows]
-    room = np.maximum(world.joint.capacity_mbps * (1 - snapshot.intents.headroom) - base.sum(axis=0), 0.0)
-    allocation = allocate(world.joint, chosen, world.classes, paths, room)
-    wanted = _wanted(world, allocation, told, base, room, options)
-    lists = _settle(world, slots, allocation, wanted, base, options)
-    state = _state(world, rates, lists, steered)
-    names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
-    return Target(state, allocation, base, room, tuple(names))
+    open_share = 1 - world.snapshot.intents.headroom
+    room = np.maximum(world.joint.capacity_mbps * open_share - base.sum(axis=0), 0.0)
+    return _Share(slots, rates, told, allocate(world.joint, chosen, world.classes, paths, room), base, room)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,7 +170,7 @@ def _candidates(world: World, options: CycleOptions) -> _Candidates:
     paths, told = _paths(world, demands, world.classes, options.paths)
     none = np.flatnonzero(np.diff(paths.demand_start) == 0).tolist()
     unbounded = [replace(each, max_delay_us=math.inf, max_stretch=math.inf) for each in world.classes]
-    nearest = _paths(world, [demands[row] for row in none], unbounded, 1)
+    nearest = _paths(world, [demands[row] for row in none], unbounded, options.paths)
     too_far = [slots[row] for place, row in enumerate(none) if np.diff(nearest[0].demand_start)[place]]
     paths, told = filled_in(paths, told, none, *nearest)
     return _Candidates(slots, demands, paths, told, too_far)
@@ -160,32 +194,26 @@ def frozen_part(world: World) -> ForwardingState:
     )
 
 
-def _wanted(
-    world: World, allocation: Allocation, told: Sequence[Segments], base: Mbps, room: Mbps, options: CycleOptions
-) -> list[tuple[SegmentList, ...]]:
+def _wanted(world: World, share: _Share, options: CycleOptions) -> list[tuple[SegmentList, ...]]:
     """Return the segment lists of each demand as the allocation wants them."""
-    paths, joint = allocation.paths, world.joint
+    allocation, joint = share.allocation, world.joint
+    paths = allocation.paths
     requested = np.array([demand.rate_mbps for demand in allocation.demands], dtype=np.float64)
     now = world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0)
     over_now = now > joint.capacity_mbps
-    rates = with_excess(joint, paths, allocation.rate_mbps, requested, base.sum(axis=0), over_now)
-    share = weights(joint, paths, rates, requested, room, options.quanta)
-    return [segment_lists(told[a:b], share[a:b]) for a, b in pairwise(paths.demand_start)]
+    rates = with_excess(joint, paths, allocation.rate_mbps, requested, share.base.sum(axis=0), over_now)
+    parts = weights(joint, paths, rates, requested, share.room, options.quanta)
+    return [segment_lists(share.told[a:b], parts[a:b]) for a, b in pairwise(paths.demand_start)]
 
 
 def _settle(
-    world: World,
-    slots: Sequence[Slot],
-    allocation: Allocation,
-    wanted: Sequence[tuple[SegmentList, ...]],
-    base: Mbps,
-    options: CycleOptions,
+    world: World, share: _Share, wanted: Sequence[tuple[SegmentList, ...]], options: CycleOptions
 ) -> dict[Slot, tuple[SegmentList, ...]]:
     """Return the segment lists of each slot: what runs, unless a change must be or earns its churn."""
     intents = world.snapshot.intents
     choices, running = [], []
-    nearest = _nearest(allocation)
-    for slot, demand, lists, near_us in zip(slots, allocation.demands, wanted, nearest, strict=True):
+    nearest = _nearest(share.allocation)
+    for slot, lists, near_us in zip(share.slots, wanted, nearest, strict=True):
         now = _running_lists(world, slot, near_us)
         new = _spread(world, slot, lists)
         old = None if now is None else _spread(world, slot, now)
@@ -194,13 +222,14 @@ def _settle(
         delay = world.delay_us(new, slot[1])
         before = delay if old is None else world.delay_us(old, slot[1])
         gain = (before - delay) / before if before > 0 else 0.0
-        choices.append(Choice(slot[2], demand.rate_mbps, old, new, gain))
+        choices.append(Choice(slot[2], share.rates[slot], old, new, gain))
         running.append(now)
     free = np.array([max(intents.headroom, each.headroom or 0.0) for each in world.classes])[:, None]
     limit = world.joint.capacity_mbps[None, :] * (1 - free * (1 - options.headroom_use))
-    changed = changes(choices, base, limit, options.min_gain)
+    changed = changes(choices, share.base, limit, options.min_gain)
     return {
-        slot: wanted[row] if row in changed or (now := running[row]) is None else now for row, slot in enumerate(slots)
+        slot: wanted[row] if row in changed or (now := running[row]) is None else now
+        for row, slot in enumerate(share.slots)
     }
 
 
