@@ -34,6 +34,7 @@ class LabRouter:
     validity: Validity = lambda _labels: True
     other_routes: OtherRoutes = tuple
     running: Configuration = field(default_factory=Configuration)
+    committed: Callable[[], None] = lambda: None  # called whenever `state.policies` has changed
 
     def commit(self, edits: Sequence[Edit]) -> None:
         """Apply what a session staged, all of it or nothing.
@@ -44,10 +45,12 @@ class LabRouter:
         candidate.check(self.max_sids)
         if self.state.half_done:
             self._apply_first(candidate)
+            self.committed()
             raise CommitError("internal error, configuration is inconsistent")
         self.running = candidate
         self.state.policies.clear()
         self.state.policies.update((key, candidate.lab_policy(key)) for key in sorted(candidate.policies))
+        self.committed()
 
     def _apply_first(self, candidate: Configuration) -> None:
         """Do what a router does that fails in the middle: one policy changed, the rest as it was."""

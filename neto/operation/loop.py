@@ -191,7 +191,7 @@ class ControlLoop:
     def _left_alone(self, headend: str) -> bool:
         """Tell whether a router of ours cannot be changed now."""
         known = headend in self._config.inventory.router
-        return known and (headend in self._unread or not self._parts.routes.is_up(headend))
+        return known and (headend in self._unread or headend not in self._parts.routes.up)
 
     async def _carry_out(self, cycle: int, decision: Decision, snapshot: Snapshot) -> tuple[Result, str]:
         """Run the plan; say whether all of it is on the routers, and if not, why."""
@@ -213,12 +213,18 @@ class ControlLoop:
         return (Result.FAILED if plan.stuck else Result.CLEAN), plan.stuck
 
     async def _run(self, plan: Plan, cycle: int) -> Outcome:
+        """Run a plan; what the devices said after it is what runs."""
+        touched = {move.key.headend for step in plan.steps for move in step.moves}
         self._plan_runs = True
         try:
-            return await self._parts.runner.run(plan, cycle)
+            outcome = await self._parts.runner.run(plan, cycle)
         finally:
             self._plan_runs = False
-            await self._read({move.key.headend for step in plan.steps for move in step.moves})
+        self._running.update(outcome.read)
+        if not outcome.done:
+            doubtful = outcome.unverified | (touched - outcome.read.keys())
+            self._unread.update(dict.fromkeys(doubtful, outcome.reason))
+        return outcome
 
     def _held(self, decision: Decision, snapshot: Snapshot) -> str:
         """Say why a person has to look at this plan first; "" when nobody has to."""
@@ -309,7 +315,7 @@ class ControlLoop:
         """List what is not as it should be."""
         doubts = [doubt for doubt in (self._inputs.topology_doubt, self._inputs.demand_doubt) if doubt]
         doubts += [f"{name} is unverified: {why}" for name, why in sorted(self._unread.items())]
-        down = [name for name in self._config.inventory.router if not self._parts.routes.is_up(name)]
+        down = [name for name in self._config.inventory.router if name not in self._parts.routes.up]
         doubts += [f"BGP session to {name} is down" for name in down]
         if self._operation.reason:
             doubts.append(f"{self._operation.mode}: {self._operation.reason}")

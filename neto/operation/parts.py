@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from neto.model.demand import DemandMatrix
@@ -52,8 +52,9 @@ class RouteSource(Protocol):
     def announced(self) -> Mapping[RouteKey, Route]:
         """What was announced and not withdrawn."""
 
-    def is_up(self, headend: str) -> bool:
-        """Tell whether the session to this head-end is established."""
+    @property
+    def up(self) -> Collection[str]:
+        """Head-ends whose session is established."""
 
     async def withdraw_all(self, check: Check) -> None:
         """Withdraw everything now."""
@@ -69,6 +70,14 @@ class Outcome(Protocol):
     @property
     def reason(self) -> str:
         """Why it was not done; "" when it was."""
+
+    @property
+    def read(self) -> Mapping[str, ForwardingState]:
+        """What the devices that were touched said last, by name."""
+
+    @property
+    def unverified(self) -> frozenset[str]:
+        """Devices of which nothing is certain until they are read again."""
 
 
 class PlanRunner(Protocol):
