@@ -101,6 +101,7 @@ def test_pcapng_is_read_in_either_byte_order_and_any_resolution(order, resolutio
         (108, struct.pack(">I", 2) + ipv4()),
         (12, ipv4()),
         (101, ipv4(options=bytes(8))),
+        (101, ipv4(udp() + b"more than UDP says")),
         (228, ipv4()),
         (113, bytes(14) + b"\x08\x00" + ipv4()),
         (276, b"\x08\x00" + bytes(18) + ipv4()),

@@ -105,7 +105,6 @@ class Layout:
         """Copy the known elements of each record into a row."""
         rows, count, at, end = bytearray(), 0, 0, len(body)
         while end - at >= self.length:
-            whole = len(rows)
             for octets, kept in steps:
                 if octets == VARIABLE:
                     length = body[at] if at < end else 0
@@ -119,8 +118,6 @@ class Layout:
                         rows += body[at : at + octets]
                     at += octets
             if at > end:
-                del rows[whole:]
-                rows += b"" if rows else bytes(1)
                 return rows, count, WireError(f"record {count + 1} runs {at - end} octets over the end of its set")
             if not self.dtype.names:
                 rows += bytes(1)

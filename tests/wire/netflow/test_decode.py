@@ -305,3 +305,13 @@ def test_options_records_are_no_flows():
     sets = a_set(1, v9_options_template(257, [(1, 4)], [(41, 4), (42, 4)])), a_set(257, bytes(24))
     assert decoder.decode(v9(*sets), "a", 0).flows == ()
     assert (decoder.counters.options_records, decoder.counters.records) == (2, 0)
+
+
+def test_options_that_look_like_a_data_template_are_options_still():
+    fields = [(149, 4), (34, 4)]
+    decoder = Decoder()
+    data_template, options_template = template(256, *fields), ipfix_options_template(257, fields[:1], fields[1:])
+    decoded = decoder.decode(
+        ipfix(a_set(2, data_template), a_set(3, options_template), a_set(256, bytes(8)), a_set(257, bytes(8))), "a", 0
+    )
+    assert (len(decoded.flows), decoder.counters.options_records) == (1, 1)

@@ -156,8 +156,17 @@ def test_data_that_waits_is_bounded_and_what_is_given_up_is_counted():
     assert decoder.counters.undecoded_sets == sent - waiting
 
 
+def test_what_was_decoded_waits_no_longer():
+    decoder = Decoder()
+    for sequence in range(100):
+        decoder.decode(v9(a_set(256, bytes(40_000)), sequence=2 * sequence, domain=sequence), "a", 0)
+        (flows,) = decoder.decode(v9(a_set(0, template(256, (1, 4))), domain=sequence), "a", 0).flows
+        assert len(flows) == 10_000
+    assert (decoder.counters.undecoded_sets, sum(decoder.waiting.values())) == (0, 0)
+
+
 def test_memory_stays_bounded_under_a_storm_of_mutated_packets():
-    chance = random.Random(1)  # noqa: S311 mutations are no secret
+    chance = random.Random(1)
     decoder = Decoder()
 
     def storm(packets):

@@ -74,6 +74,8 @@ def test_the_records_own_word_counts_before_what_was_announced():
     decoder = announced([(149, 4)], [(34, 4)], whole((1, 4), (1000, 4)))
     assert sampled(decoder, (1, 4), (34, 4), values=[(5, 4), (10, 4), (5, 4), (0, 4)]) == [10, 1000]
     assert sampled(decoder, (1, 4), (305, 4), (306, 4), values=[(5, 4), (1, 4), (1, 4)]) == [2]
+    both = [(5, 4), (1, 4), (1, 4), (10, 4)]
+    assert sampled(decoder, (1, 4), (305, 4), (306, 4), (34, 4), values=both) == [10]
 
 
 @pytest.mark.parametrize("number", [48, 302])
@@ -98,6 +100,11 @@ def test_flows_that_name_no_sampler_are_taken_to_be_the_only_ones():
     assert plain(decoder, version=9) == [100]
     announced([(1, 4)], [(48, 2), (50, 4)], whole((0, 4), (2, 2), (200, 4)), version=9, decoder=decoder)
     assert plain(decoder, version=9) == [None]  # there is a choice now
+
+
+def test_flows_that_name_another_sampler_than_the_only_one_are_not_its_own():
+    decoder = announced([(1, 4)], [(48, 2), (50, 4)], whole((0, 4), (1, 2), (100, 4)), version=9)
+    assert sampled(decoder, (1, 4), (48, 2), values=[(5, 4), (2, 2)], version=9) == [None]
 
 
 @pytest.mark.parametrize("version", [9, 10])
