@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
@@ -92,17 +92,21 @@ class Link:
     async def _exchange(self, lines: Sequence[str], check: Callable[[], None]) -> list[bool]:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await self._silence()  # a caller who left early left its answers behind
-                answers = [self._ask(line, check) for line in lines]
+                await self._all_of(self._answers)  # a caller who left early left its answers behind
+                asked = [self._ask(line, check) for line in lines]
                 await self._writer.drain()
-                return await asyncio.gather(*answers)
+                return await self._all_of(asked)
         except (TimeoutError, ConnectionError) as error:
             self.close()
             raise DeviceTimeoutError(EXABGP, f"did not answer within {DEADLINE_S:g} s") from error
 
-    async def _silence(self) -> None:
-        if self._answers:
-            await asyncio.wait(tuple(self._answers))
+    @staticmethod
+    async def _all_of(answers: Iterable[asyncio.Future[bool]]) -> list[bool]:
+        """Wait for answers; whoever stops waiting leaves them as they are, since exabgp will give them all the same."""
+        answers = tuple(answers)
+        if answers:
+            await asyncio.wait(answers)
+        return [answer.result() for answer in answers]
 
     def _ask(self, line: str, check: Callable[[], None]) -> asyncio.Future[bool]:
         check()

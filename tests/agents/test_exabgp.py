@@ -28,13 +28,25 @@ from neto.lab.state import LabRoute, RouterState
 from neto.model.inventory import Router
 from neto.model.plan import RouteMove
 from neto.model.sr import Route, RouteKey
-from neto.wire.exabgp import Event, ExaBgpConfig, Family, Neighbor, PeerDown, PeerUp, RawUpdate, withdraw
+from neto.wire.exabgp import (
+    Event,
+    ExaBgpConfig,
+    Family,
+    Neighbor,
+    PeerDown,
+    PeerUp,
+    RawUpdate,
+    announce,
+    communities,
+    withdraw,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PORT = 17900
 ALLOWED = [IPv4Network(f"10.{n}.0.0/18") for n in range(5, 250)]
 KEY = RouteKey("nyc1", ALLOWED[0])
+MARKS = communities("65000:900")
 NYC = LsNodeSpec("nyc1", "10.255.0.1", "0000.0000.0001")
 LON = LsNodeSpec("lon1", "10.255.0.2", "0000.0000.0002")
 WIDE = LsLinkSpec(NYC, LON, "10.1.2.1", "10.1.2.2", 100_000, srlgs=tuple(range(300)), name="nyc1-lon1")
@@ -143,11 +155,12 @@ async def shared(tmp_path_factory):
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(shared):
-    """The shared world, every session up, nothing announced."""
+    """The shared world, every session up, nothing announced, nothing counted."""
     await shared.all_up()
     await shared.agent.withdraw_all()
     await eventually(lambda: not shared.nyc.state.routes and not shared.lon.state.routes)
     shared.changes.clear()
+    shared.exabgp.counters.clear()
     return shared
 
 
@@ -233,8 +246,27 @@ async def test_a_move_toward_a_headend_that_is_down_is_refused_by_name_and_nothi
         await world.announce(KEY, toward_lon)
     await nothing_more_happens()
     assert not world.nyc.state.routes
+    await eventually(lambda: world.exabgp.counters["attempts_failed"])
+    assert [e.address for e in world.events if isinstance(e, PeerDown)] == ["127.0.9.2"]  # once
     world.lon.refusing = False
     await world.all_up()
+
+
+async def test_exabgp_repeats_nothing_of_its_own_accord(world):
+    """What was announced behind the agent's back is not announced again when the session comes back."""
+    await world.exabgp.command([announce("127.0.9.1", Route(KEY, "10.255.0.2", 1100), MARKS)], lambda: None)
+    await eventually(lambda: world.nyc.state.routes)
+    world.nyc.drop()
+    await eventually(lambda: "nyc1" not in world.agent.up)
+    await world.all_up()
+    await nothing_more_happens()
+    assert world.changes == [1, 0]
+
+
+async def test_exabgp_listens_nowhere(world):
+    states = tcp_states(world.exabgp._child.pid)
+    assert states.count("established") == 3
+    assert "listening" not in states
 
 
 @pytest.mark.parametrize("notify", [False, True])
@@ -253,7 +285,7 @@ async def test_exabgp_killed_is_started_again_and_says_everything_again(world):
     os.kill(dead, signal.SIGKILL)
     await eventually(lambda: world.changes == [1, 0, 1])
     assert world.exabgp._child.pid != dead
-    assert world.exabgp.counters["restarts"] >= 1
+    assert PeerDown("127.0.9.101", "exabgp ended") in world.events  # nobody else says so
 
 
 async def test_a_lost_helper_brings_a_new_exabgp(world):
@@ -321,6 +353,7 @@ async def test_with_graceful_restart_a_new_exabgp_loses_no_route(tmp_path):
         await eventually(lambda: not world.nyc.routes.stale and world.nyc.established)
         await nothing_more_happens()
         assert world.changes == [1]
+        assert '.sock" "kill";' in (tmp_path / "exabgp.conf").read_text()
 
 
 async def test_cancelled_exabgp_is_gone(tmp_path):
@@ -435,6 +468,14 @@ def children(pid: int) -> list[int]:
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
+
+
+def tcp_states(pid: int) -> list[str]:
+    """The states of a process's TCP sockets, as proc(5) tells them."""
+    names = {"01": "established", "0A": "listening"}
+    sockets = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [row.split() for table in ("tcp", "tcp6") for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return [names.get(row[3], row[3]) for row in rows if f"socket:[{row[9]}]" in sockets]
 
 
 def alive(pid: int) -> bool:
