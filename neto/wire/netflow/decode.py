@@ -7,7 +7,7 @@ beside it in the same datagram is decoded still. State is kept by (exporter, ver
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -134,7 +134,7 @@ class Decoder:
         message = _Message(
             exporter, V5, kind << 8 | engine, sequence, Clock(seconds + nanoseconds / 1e9, uptime_ms=uptime), now
         )
-        rows, _ = v5.LAYOUT.view(packet[v5.HEADER.size : end])
+        rows, _ = v5.LAYOUT.view([packet[v5.HEADER.size : end]])
         interval = sampling & v5.INTERVAL_MASK
         work.flows.append(
             Flows(
@@ -184,20 +184,20 @@ class Decoder:
         """
         state = self._exporters[message.exporter]
         others: list[int | None] = []
-        flow_sets: list[tuple[int, Layout, memoryview]] = []
+        flow_sets: dict[tuple[int, Layout], list[memoryview]] = {}  # sets of one template are decoded as one
         try:
             for number, content in _split(body):
                 layout = state.template((message.version, message.domain, number))
                 if layout is None:
                     others.append(self._set(number, content, message, state, work))
                 elif layout.options:
-                    others.append(self._options_data(number, layout, content, message, state, work))
+                    others.append(self._options_data(number, layout, [content], message, state, work))
                 else:
-                    flow_sets.append((number, layout, content))
+                    flow_sets.setdefault((number, layout), []).append(content)
         except WireError as error:  # where the next set begins is not known
             work.problems.append(error)
             others.append(None)
-        of_flows = [self._flow_data(*flow_set, message, state, work) for flow_set in flow_sets]
+        of_flows = [self._flow_data(*of, contents, message, state, work) for of, contents in flow_sets.items()]
         if None in others or None in of_flows:
             return None
         flows = sum(count for count in of_flows if count is not None)
@@ -234,13 +234,19 @@ class Decoder:
         decode = self._options_data if layout.options else self._flow_data
         for waiting in self._waiting.take(message.exporter, key):
             earlier = replace(message, clock=waiting.clock)
-            decode(template.number, layout, memoryview(waiting.body), earlier, state, work)
+            decode(template.number, layout, [memoryview(waiting.body)], earlier, state, work)
 
     def _options_data(
-        self, number: int, layout: Layout, content: memoryview, message: _Message, state: Exporter, work: _Work
+        self,
+        number: int,
+        layout: Layout,
+        contents: Sequence[memoryview],
+        message: _Message,
+        state: Exporter,
+        work: _Work,
     ) -> int | None:
         """Take in what an exporter says of itself; return how many records it took."""
-        records, whole = _view(number, layout, content, work)
+        records, whole = _view(number, layout, contents, work)
         self.counters.options_records += len(records)
         state.samplers.announced(message.domain, records)
         if len(records) and records.has(e.SYSTEM_INIT_MS):
@@ -248,10 +254,16 @@ class Decoder:
         return len(records) if whole else None
 
     def _flow_data(
-        self, number: int, layout: Layout, content: memoryview, message: _Message, state: Exporter, work: _Work
+        self,
+        number: int,
+        layout: Layout,
+        contents: Sequence[memoryview],
+        message: _Message,
+        state: Exporter,
+        work: _Work,
     ) -> int | None:
-        """Decode a set of flow records; return how many it held."""
-        records, whole = _view(number, layout, content, work)
+        """Decode the flow records of one template; return how many there are."""
+        records, whole = _view(number, layout, contents, work)
         self.counters.records += len(records)
         if len(records):
             domain = message.domain
@@ -285,12 +297,11 @@ class _Work:
         self.problems: list[WireError] = []
 
 
-def _view(number: int, layout: Layout, content: memoryview, work: _Work) -> tuple[Records, bool]:
-    """See a set's records; whether they end with the set."""
-    rows, problem = layout.view(content)
-    if problem is not None:
-        work.problems.append(WireError(f"set {number}: {problem}"))
-    return Records(rows), problem is None
+def _view(number: int, layout: Layout, contents: Sequence[memoryview], work: _Work) -> tuple[Records, bool]:
+    """See the records of sets of one template; whether they end with their sets."""
+    rows, problems = layout.view(contents)
+    work.problems += [WireError(f"set {number}: {problem}") for problem in problems]
+    return Records(rows), not problems
 
 
 def _split(body: memoryview) -> Iterator[tuple[int, memoryview]]:

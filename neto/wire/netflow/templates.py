@@ -89,22 +89,26 @@ class Layout:
         """Whether a record tells this element in a form that is understood."""
         return str(element) in (self.dtype.names or ())
 
-    def view(self, body: memoryview) -> tuple[npt.NDArray[np.void], WireError | None]:
-        """See the records of a data set.
+    def view(self, bodies: Sequence[memoryview]) -> tuple[npt.NDArray[np.void], tuple[WireError, ...]]:
+        """See the records of data sets, one set after the other.
 
-        Returns (records,) of `dtype`, and what is wrong when the last record runs over the end of the set.
+        Returns (records,) of `dtype`, and what is wrong where a last record runs over the end of its set.
         What remains after the last whole record is padding (RFC 7011 §3.3.1).
         """
         if self._steps is None:
-            count = len(body) // self.length
-            return np.ndarray((count,), self.dtype, body), None
-        rows, count, problem = self._walk(body, self._steps)
-        return np.ndarray((count,), self.dtype, rows), problem
+            whole = [body[: len(body) // self.length * self.length] for body in bodies]
+            rows = whole[0] if len(whole) == 1 else b"".join(whole)
+            return np.ndarray((len(rows) // self.length,), self.dtype, rows), ()
+        walked = [self._walk(body, self._steps) for body in bodies]
+        copied = b"".join(rows for rows, _ in walked)
+        problems = tuple(problem for _, problem in walked if problem is not None)
+        return np.ndarray((len(copied) // self.dtype.itemsize,), self.dtype, copied), problems
 
-    def _walk(self, body: memoryview, steps: Sequence[tuple[int, bool]]) -> tuple[bytearray, int, WireError | None]:
+    def _walk(self, body: memoryview, steps: Sequence[tuple[int, bool]]) -> tuple[bytearray, WireError | None]:
         """Copy the known elements of each record into a row."""
-        rows, count, at, end = bytearray(), 0, 0, len(body)
+        rows, at, end = bytearray(), 0, len(body)
         while end - at >= self.length:
+            whole = len(rows)
             for octets, kept in steps:
                 if octets == VARIABLE:
                     length = body[at] if at < end else 0
@@ -118,11 +122,11 @@ class Layout:
                         rows += body[at : at + octets]
                     at += octets
             if at > end:
-                return rows, count, WireError(f"record {count + 1} runs {at - end} octets over the end of its set")
+                del rows[whole:]
+                return rows, WireError(f"a record runs {at - end} octets over the end of its set")
             if not self.dtype.names:
-                rows += bytes(1)
-            count += 1
-        return rows or bytearray(1), count, None
+                rows += bytes(1)  # nothing of it is known, and it counts
+        return rows, None
 
 
 def parse_templates(body: memoryview, version: int) -> Iterator[Template]:

@@ -140,6 +140,25 @@ def test_a_packet_holds_several_sets_and_a_set_several_templates():
 
 
 @both
+def test_sets_of_one_template_in_a_packet_become_one_batch(version):
+    padded = a_set(256, record(1) + bytes(3))
+    flows = one(Decoder(), MESSAGE[version](TEMPLATE[version], padded, data(2), padded, a_set(256, b""), data(3, 4)))
+    assert flows.octets.tolist() == [1, 2, 1, 3, 4]
+    variable = a_set(0 if version == 9 else 2, template(257, (1, 1), (460, 65535)))
+    sets = [a_set(257, whole((n, 1), b"\x01z")) for n in (7, 8, 9)]
+    assert one(Decoder(), MESSAGE[version](variable, *sets)).octets.tolist() == [7, 8, 9]
+
+
+@both
+def test_records_of_which_nothing_is_known_count(version):
+    decoder = Decoder()
+    for number, field in ((257, (460, 3)), (258, (460, 65535))):
+        known = a_set(0 if version == 9 else 2, template(number, field))
+        flows = one(decoder, MESSAGE[version](known, a_set(number, b"\2xy" * 4), a_set(number, b"\2xy")))
+        assert (len(flows), flows.octets.tolist(), flows.family.tolist()) == (5, [0] * 5, [0] * 5)
+
+
+@both
 @pytest.mark.parametrize("padding", [0, 1, 2, 3])
 def test_padding_is_no_record(version, padding):
     padded = a_set(256, record(1) + record(2) + bytes(padding))
@@ -208,7 +227,7 @@ def test_a_record_that_runs_over_its_set_is_an_error_and_the_ones_before_it_stan
     decoded = decoder.decode(ipfix(templates, a_set(256, whole((9, 4), b"\x01a", (8, 4), b"\x50bc"))), "a", 0)
     assert octets_of(decoded) == [9]
     assert [str(problem) for problem in decoded.problems] == [
-        "set 256: record 2 runs 78 octets over the end of its set"
+        "set 256: a record runs 78 octets over the end of its set"
     ]
 
 
