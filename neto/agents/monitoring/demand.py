@@ -201,22 +201,23 @@ class FlowAggregator:
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean over the last `smooth` closed windows; None before the first has closed.
 
-        missing_exporters: routers with exporters in the inventory that the last closed window did not hear,
-        or that were never heard.
+        missing_exporters: routers with exporters in the inventory that the last closed window did not hear. They have
+        no rates here: what earlier windows heard of them is less than they carry.
         """
         self.roll(now)
         if not self.closed:
             return None
         octets: dict[Cell, float] = {}
         unknown = 0.0
+        missing = self._classifier.expected - self.closed[-1].heard
         knows = {cell: self._classifier.knows(cell) for window in self.closed for cell in window.octets}
         for window in self.closed:
             unknown += window.unknown_octets
             for cell, count in window.octets.items():
-                if knows[cell]:
-                    octets[cell] = octets.get(cell, 0.0) + count
-                else:
+                if not knows[cell]:
                     unknown += count
+                elif cell[0] not in missing:
+                    octets[cell] = octets.get(cell, 0.0) + count
         per_octet = 8 / _BITS_PER_MBIT / (len(self.closed) * self._window_s)
         return DemandMatrix(
             begins=self.closed[0].begins,
@@ -225,7 +226,7 @@ class FlowAggregator:
                 PrefixDemand(*cell, rate_mbps=count * per_octet) for cell, count in sorted(octets.items(), key=_order)
             ),
             unknown_mbps=unknown * per_octet,
-            missing_exporters=self._classifier.expected - self.closed[-1].heard,
+            missing_exporters=missing,
         )
 
     def _settle(self) -> None:

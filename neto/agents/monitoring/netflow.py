@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict
 from ipaddress import IPv6Address, ip_address
 
@@ -37,8 +38,9 @@ _MOST_QUIETED = 4096  # exporters and strangers remembered for that
 class NetflowAgent:
     """Listens for flow exports and says what demand they amount to.
 
-    listen: address and port. smooth: windows that `demand` averages over. receive_buffer: octets to ask the kernel
-    for. Datagrams from addresses that are no router's `exporters` are counted and not read.
+    listen: address and port. smooth: windows that `demand` averages over. ignored_in_if: by router, interfaces inside
+    the WAN, whose flows another router tells. receive_buffer: octets to ask the kernel for. Datagrams from addresses
+    that are no router's `exporters` are counted and not read.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class NetflowAgent:
         intents: Intents,
         *,
         smooth: int = 3,
+        ignored_in_if: Mapping[str, frozenset[int]] | None = None,
         receive_buffer: int = 16 << 20,
     ) -> None:
         self.bound: tuple[str, int] | None = None  # where it listens, while it does
@@ -57,7 +60,9 @@ class NetflowAgent:
         self._window_s = window_s
         self._receive_buffer = receive_buffer
         self._decoder = Decoder()
-        self._aggregator = FlowAggregator(Classifier(inventory, peering, intents), window_s, smooth)
+        self._ignored_in_if = ignored_in_if or {}
+        classifier = Classifier(inventory, peering, intents, self._ignored_in_if)
+        self._aggregator = FlowAggregator(classifier, window_s, smooth)
         self._router_of = _exporters(inventory)
         self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
         self._buffer = memoryview(bytearray(_LARGEST))
@@ -66,7 +71,7 @@ class NetflowAgent:
     def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
         """Listen for, and classify by, something else from here on."""
         self._router_of = _exporters(inventory)
-        self._aggregator.reload(Classifier(inventory, peering, intents))
+        self._aggregator.reload(Classifier(inventory, peering, intents, self._ignored_in_if))
 
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
@@ -135,7 +140,7 @@ class NetflowAgent:
             self._say("netflow.malformed", peer, now, router=router, error=str(decoded.problems[0]))
         for flows in decoded.flows:
             self._aggregator.add(flows, router, now)
-        if len(decoded.problems) == 0:
+        if not decoded.problems:
             self._aggregator.heard(router, now)
 
     def _say(self, event: str, peer: str, now: float, **facts: object) -> None:

@@ -144,7 +144,7 @@ def test_every_octet_received_is_in_the_matrix_or_unknown_or_counted_as_left_out
             for packet in exporter.packets(flows, T0 + tick):
                 for columns in decoder.decode(packet, name, T0).flows:
                     aggregator.add(columns, name, T0 + tick)
-    matrix = aggregator.demand(T0 + 1000)
+    matrix = aggregator.demand(T0 + 300)
     account = aggregator.account
     assert account.received == sum(expected.values())
     assert account.received == account.matched + account.unknown + account.local + account.ignored
@@ -165,7 +165,9 @@ def test_demand_is_the_mean_of_the_last_windows_and_none_before_the_first_has_cl
     assert aggregator.demand(T0 + 9.9) is None
     key = ("nyc1", "lon1", "gold", "10.2.0.0/18")
     assert rates(aggregator.demand(T0 + 10))[key] == 10.0
+    aggregator.heard("nyc1", T0 + 11)
     assert rates(aggregator.demand(T0 + 20))[key] == 5.0
+    aggregator.heard("nyc1", T0 + 21)
     assert rates(aggregator.demand(T0 + 30)) == {}
 
 
@@ -188,11 +190,13 @@ def test_a_clock_set_back_loses_no_octets():
     assert matrix.ends == T0 - 4990
 
 
-def test_routers_that_should_export_and_did_not_are_named():
+def test_routers_that_should_export_and_did_not_are_named_and_have_no_rates():
     aggregator = counted([flow("10.2.0.7", 1000)])
     assert aggregator.demand(T0 + 10).missing_exporters == {"lon1"}
     aggregator.heard("lon1", T0 + 11)
-    assert aggregator.demand(T0 + 20).missing_exporters == {"nyc1"}
+    matrix = aggregator.demand(T0 + 20)
+    assert matrix.missing_exporters == {"nyc1"}
+    assert matrix.rates == ()  # a mean over windows that did not hear it would be less than it carries
 
 
 def test_a_reload_keeps_what_was_counted_and_calls_unknown_what_it_no_longer_knows():
