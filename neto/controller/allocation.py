@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from neto.controller.fairness import OPTIMAL, fair_rates
 from neto.controller.filling import fill
 from neto.controller.flows import Bools, Flows, Ints, least_over_paths, trimmed
-from neto.controller.groups import groups_of_single_demands, member_rates
-from neto.controller.levels import max_min_levels
 from neto.controller.paths import take_paths
-from neto.controller.shorten import least_delay
+from neto.controller.shorten import least_delay, on_shortest
 from neto.model.allocation import Allocation, ClassReport, PathSet
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
@@ -37,6 +35,7 @@ def allocate(
     available_mbps: Mbps,
     *,
     running: Mbps | None = None,
+    exact: bool = False,
 ) -> Allocation:
     """Give every demand its rate on each of its paths.
 
@@ -61,7 +60,7 @@ def allocate(
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
         flows, path = _flows(paths, mine, rate, each, left)
-        given[path], status = _allocate_class(flows)
+        given[path], status = _allocate_class(flows, exact=exact)
         used = paths.loads(given, len(joint.links))
         took = time.perf_counter() - began
         reports.append(ClassReport(each.name, status, took, float(rate[mine].sum()), float(given[path].sum())))
@@ -103,43 +102,16 @@ def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mb
     return flows, np.flatnonzero(is_open)
 
 
-def _allocate_class(flows: Flows) -> tuple[Mbps, str]:
+def _allocate_class(flows: Flows, *, exact: bool) -> tuple[Mbps, str]:
     """(paths,) Mbit/s for one class, and how it went."""
-    shortest = _all_on_shortest(flows)
+    shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
-        return shortest, "optimal"
-    rate, flow, status = _fair(flows)
-    shorter = least_delay(flows, flow)
+        return shortest, OPTIMAL
+    fair = fair_rates(flows, exact=exact)
+    shorter = least_delay(flows, fair.flow_mbps)
     if shorter is None:
-        status = "delay not optimal: the solver failed"
-    else:
-        flow = shorter
-    return _finished(flows, flow, rate), status
-
-
-def _all_on_shortest(flows: Flows) -> Mbps:
-    """(paths,) Mbit/s when every demand takes its first path."""
-    flow = np.zeros(len(flows.demand_of))
-    served = np.flatnonzero(np.diff(flows.demand_start) > 0)
-    flow[flows.demand_start[served]] = flows.demand_mbps[served]
-    return flow
-
-
-def _fair(flows: Flows) -> tuple[Mbps, Mbps, str]:
-    """Max-min fair rates (demands,), flows that carry them (paths,), and how it went."""
-    groups, path = groups_of_single_demands(flows)
-    found = max_min_levels(groups)
-    rate = np.where(np.diff(flows.demand_start) > 0, flows.demand_mbps, 0.0)
-    contended = member_rates(groups, found.level, flows.demand_mbps, flows.weight)
-    rate[groups.member] = contended[groups.member]
-    flow = np.zeros(len(flows.demand_of))
-    flow[path] = found.flow_mbps
-    carried = flows.rates(flow)
-    flow *= np.divide(rate, carried, out=np.zeros_like(rate), where=carried > 0)[flows.demand_of]
-    if found.complete:
-        return rate, flow, "optimal"
-    filled = fill(flows)
-    return flows.rates(filled), filled, "filled in order of delay: the solver failed"
+        return _finished(flows, fair.flow_mbps, fair.rate_mbps), f"{fair.status}; delay is not least: the solver failed"
+    return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status
 
 
 def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:
@@ -148,10 +120,6 @@ def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:
     carried = flows.rates(kept)
     scale = np.divide(rate, carried, out=np.zeros_like(rate), where=carried > 0)
     kept = trimmed(flows, kept * scale[flows.demand_of])
-    load = flows.loads(kept)
-    room = flows.capacity_mbps - load
-    room[room < _CRUMB * flows.capacity_mbps] = 0.0
-    wanting = np.maximum(flows.demand_mbps - flows.rates(kept), 0.0)
-    wanting[wanting < _CRUMB * flows.demand_mbps] = 0.0
-    more = fill(replace(flows, demand_mbps=wanting, capacity_mbps=room))
-    return trimmed(flows, kept + more)
+    filled = fill(flows, kept)
+    worth = (kept > 0) | (filled > _CRUMB * flows.rates(filled)[flows.demand_of])
+    return trimmed(flows, np.where(worth, filled, 0.0))

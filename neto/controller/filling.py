@@ -42,12 +42,21 @@ class _State(NamedTuple):
     full: Bools  # (links,)
 
 
-def fill(flows: Flows) -> Mbps:
-    """(paths,) Mbit/s: each demand as much as filling in step gives it, on short paths first."""
-    crossing_start, crossing = paths_over(flows.path_start, flows.links, len(flows.capacity_mbps))
-    order = np.argsort(flows.demand_mbps / flows.weight, kind="stable")
+def fill(flows: Flows, given_mbps: Mbps | None = None) -> Mbps:
+    """(paths,) Mbit/s: each demand as much as filling in step gives it, on short paths first.
+
+    given_mbps: (paths,) what is granted already; a demand then begins to grow when the others have come up to its
+    level, so that those who have least gain first.
+    """
+    given = np.zeros(len(flows.demand_of)) if given_mbps is None else given_mbps
+    begins = np.minimum(flows.rates(given), flows.demand_mbps) / flows.weight
+    room = flows.capacity_mbps - flows.loads(given) if given_mbps is not None else flows.capacity_mbps.copy()
+    crossing_start, crossing = paths_over(flows.path_start, flows.links, len(room))
     paths = _Paths(flows.demand_start, flows.path_start, flows.links, flows.demand_of, crossing_start, crossing)
-    return _fill(paths, flows.demand_mbps, flows.weight, flows.capacity_mbps, order)
+    ends = flows.demand_mbps / flows.weight
+    events = np.argsort(np.concatenate([begins, ends]), kind="stable")
+    more = _fill(paths, np.concatenate([begins, ends]), flows.weight, room, events)
+    return given + more
 
 
 @compiled
@@ -141,30 +150,47 @@ def _settle(keys: Floats, items: Ints, size: int, before: float, state: _State) 
 
 
 @compiled
-def _fill(paths: _Paths, demand_mbps: Mbps, weight: Floats, capacity: Mbps, order: Ints) -> Mbps:
-    demands, links = len(demand_mbps), len(capacity)
+def _fill(paths: _Paths, event_at: Floats, weight: Floats, room: Mbps, events: Ints) -> Mbps:
+    """Fill `room` (links,). event_at: when each demand begins to grow, then when each is satisfied."""
+    demands, links = len(weight), len(room)
     state = _State(
         np.full(demands, _NONE), np.zeros(demands), np.zeros(len(paths.demand_of)),
-        np.zeros(links), capacity.copy(), np.zeros(links), capacity <= 0,
+        np.zeros(links), room, np.zeros(links), room <= 0,
     )  # fmt: skip
-    for demand in range(demands):
-        path = _open_path(demand, paths.demand_start[demand], paths, state.full)
-        if path != _NONE and demand_mbps[demand] > 0:
-            _enter(demand, path, 0.0, weight, paths, state)
-    keys = np.empty(links + 1)
-    items = np.empty(links + 1, np.int64)
-    size = _lay_out(keys, items, state)
-    for demand in order:
-        satisfied_at = demand_mbps[demand] / weight[demand]
-        while state.current[demand] != _NONE:
-            size = _settle(keys, items, size, satisfied_at, state)
-            if size > 0 and keys[0] < satisfied_at:
-                state.full[items[0]] = True
-                _reroute(items[0], keys[0], weight, paths, state)
-                size = _lay_out(keys, items, state)  # growth has risen on some links
-            else:
-                _leave(demand, satisfied_at, weight, paths, state)
+    keys = np.empty(2 * links + 1)
+    items = np.empty(2 * links + 1, np.int64)
+    size = 0
+    for event in events:
+        demand, now = event % demands, event_at[event]
+        begins = event < demands
+        if event_at[demand] >= event_at[demand + demands] or (not begins and state.current[demand] == _NONE):
+            continue
+        size = _settle(keys, items, size, now, state)
+        while size > 0 and keys[0] < now:
+            state.full[items[0]] = True
+            _reroute(items[0], keys[0], weight, paths, state)
+            size = _lay_out(keys, items, state)  # growth has risen on some links
+            size = _settle(keys, items, size, now, state)
+        if not begins and state.current[demand] != _NONE:
+            _leave(demand, now, weight, paths, state)
+        if begins:
+            path = _open_path(demand, paths.demand_start[demand], paths, state.full)
+            if path != _NONE:
+                _enter(demand, path, now, weight, paths, state)
+                size = _note(demand, keys, items, size, paths, state)
     return state.rate
+
+
+@compiled
+def _note(demand: int, keys: Floats, items: Ints, size: int, paths: _Paths, state: _State) -> int:
+    """Put the links that the demand now fills into the heap, or lay it out anew when it is full; return its size."""
+    path = state.current[demand]
+    first, last = paths.path_start[path], paths.path_start[path + 1]
+    if size + last - first > len(keys):
+        return _lay_out(keys, items, state)
+    for hop in range(first, last):
+        size = push(keys, items, size, _saturates_at(paths.links[hop], state), paths.links[hop])
+    return size
 
 
 @compiled

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neto.controller.flows import Floats, Flows, Ints
+from neto.controller.flows import Floats, Ints
 from neto.controller.jit import compiled
 from neto.model.topology import Mbps, Rows
 
@@ -35,6 +35,11 @@ class Groups:
         """(groups,) what each group asks for."""
         last: Mbps = self.taken_below[self.member_start[1:] + np.arange(len(self.member_start) - 1)]
         return last
+
+    def sums(self, value: Floats) -> Floats:
+        """(groups,) sum of value (paths,) over each group's paths."""
+        total: Floats = np.bincount(self.group_of, value, minlength=len(self.group_start) - 1).astype(np.float64)
+        return total
 
 
 def make_groups(
@@ -118,24 +123,26 @@ def member_rates(groups: Groups, level: Floats, demand_mbps: Mbps, weight: Float
     return rate
 
 
-def groups_of_single_demands(flows: Flows) -> tuple[Groups, Ints]:
-    """Return a group for each demand that links can hold back, and the row in `flows` of each path."""
-    hops = np.diff(flows.path_start)
-    free = np.zeros(len(flows.demand_mbps), dtype=bool)
-    free[flows.demand_of[hops == 0]] = True
-    contends = ~free & (flows.demand_mbps > 0) & (np.diff(flows.demand_start) > 0)
-    path = np.flatnonzero(contends[flows.demand_of])
-    hop = np.repeat(contends[flows.demand_of], hops)
-    crossed = np.zeros(len(flows.capacity_mbps), dtype=bool)
-    crossed[flows.links[hop]] = True
-    group = np.where(contends, np.cumsum(contends) - 1, -1)
-    groups = make_groups(
-        np.concatenate([[0], np.cumsum(np.diff(flows.demand_start)[contends])]),
-        np.concatenate([[0], np.cumsum(hops[path])]),
-        (np.cumsum(crossed) - 1)[flows.links[hop]].astype(np.int32),
-        group,
-        flows.demand_mbps,
-        flows.weight,
-        flows.capacity_mbps[crossed],
-    )
-    return groups, path
+@compiled
+def levels_at(member_start: Ints, satisfied_at: Floats, taken_below: Mbps, weight_from: Floats, volume: Mbps) -> Floats:
+    """(groups,) level at which each group takes its volume; the level that satisfies all where that is no more."""
+    groups = len(member_start) - 1
+    level = np.empty(groups)
+    for group in range(groups):
+        low, high = member_start[group], member_start[group + 1]
+        while low < high:  # first member that is not satisfied with this volume
+            middle = (low + high) // 2
+            if taken_below[middle + group] + weight_from[middle + group] * satisfied_at[middle] <= volume[group]:
+                low = middle + 1
+            else:
+                high = middle
+        if low == member_start[group + 1]:
+            level[group] = satisfied_at[low - 1]
+        else:
+            level[group] = (volume[group] - taken_below[low + group]) / weight_from[low + group]
+    return level
+
+
+def group_levels(groups: Groups, volume: Mbps) -> Floats:
+    """(groups,) level at which each group takes its volume (groups,)."""
+    return levels_at(groups.member_start, groups.satisfied_at, groups.taken_below, groups.weight_from, volume)

@@ -31,12 +31,12 @@ class Levels:
     programs: int
 
 
-def max_min_levels(groups: Groups, *, most_programs: int = 100_000) -> Levels:
-    """Return the max-min fair level of every group."""
+def max_min_levels(groups: Groups, floor: float = 0.0, *, most_programs: int = 100_000) -> Levels:
+    """Return the max-min fair level of every group. floor: a level that all are known to reach."""
     count = len(groups.group_start) - 1
     level = np.full(count, np.inf)
     fixed = np.zeros(count, dtype=bool)
-    base = 0.0
+    base = floor
     flow = np.zeros(len(groups.group_of))
     rows = _Rows.of(groups)
     solver = Solver()

@@ -65,6 +65,9 @@ class Solver:
         if basis is not None and basis.valid:
             self._highs.setBasis(basis)
         self._highs.run()
+        if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal and basis is not None:
+            self._highs.clearSolver()  # a basis that was good for the last program can be the trouble
+            self._highs.run()
         if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             self._shape = (0, 0)
             return None
