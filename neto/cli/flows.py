@@ -27,6 +27,7 @@ from neto.wire.pcap import Capture, is_capture
 FORMAT = "neto-flows/1"
 _LARGEST = 20  # flows shown
 _PROBLEMS = 20  # lines shown
+_HEAD = 12  # octets that tell a capture
 _NAMED_CAPTURE = frozenset({".pcap", ".pcapng", ".cap"})
 
 Flow = dict[str, Any]
@@ -50,15 +51,10 @@ def flows(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file."""
+    """One file: frames of a capture, or one payload."""
 
     path: Path
-    data: bytes
-
-    @property
-    def is_capture(self) -> bool:
-        """Whether it holds frames rather than one payload."""
-        return is_capture(self.data)
+    is_capture: bool
 
 
 @dataclass(slots=True)
@@ -102,10 +98,11 @@ class Reading:
         }
 
     def _payloads(self, source: Source) -> Iterator[tuple[str, bytes]]:
+        data = source.path.read_bytes()
         if not source.is_capture:
-            yield "file", source.data
+            yield "file", data
             return
-        capture = Capture(source.data)
+        capture = Capture(data)
         for datagram in capture.datagrams():
             yield datagram.src, datagram.payload
         self.skipped += capture.skipped
@@ -133,7 +130,8 @@ class Reading:
 
 def _source(path: Path) -> Source | Problem:
     try:
-        source = Source(path, path.read_bytes())
+        with path.open("rb") as file:
+            source = Source(path, is_capture(file.read(_HEAD)))
     except OSError as error:
         return Problem(str(path), 0, "", f"cannot be read: {error.strerror}; accepted: a capture or a UDP payload")
     if path.suffix in _NAMED_CAPTURE and not source.is_capture:
