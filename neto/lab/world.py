@@ -20,15 +20,17 @@ import structlog
 from neto.lab.accounting import OVER, Ledger, State
 from neto.lab.bgp import LsSpeaker, RouterBgp
 from neto.lab.export import Exporter, Flow
-from neto.lab.forwarding import Forwarding, Way, router_states
+from neto.lab.forwarding import Forwarding, router_states
 from neto.lab.keys import make_keys
 from neto.lab.router import OtherRoute, Validity
 from neto.lab.scenario import Scenario, Traffic
 from neto.lab.ssh import RouterServer, serve_router
 from neto.lab.state import RouterState
 from neto.lab.topology import objects_of
+from neto.lab.way import HERE, Way
 
 SUMMARY_S = 10.0
+TEMPLATES_S = 5.0  # a collector that starts later than we is blind for so long
 PACKET_OCTETS = 1000
 FLOWS_PER_TRAFFIC = 2  # five-tuples that one demand is exported as
 
@@ -65,7 +67,10 @@ class World:
         self._stale: set[str] = set()  # routers whose streams may go elsewhere now
         self._forwarding = Forwarding(scenario, frozenset(self._cable))
         self.ledger = Ledger({c.name: c.capacity_mbps for c in scenario.cables}, scenario.classes, time.monotonic())
-        self._exporters = {r.name: Exporter(r.netflow, r.number, sampling=scenario.sampling) for r in scenario.routers}
+        self._exporters = {
+            r.name: Exporter(r.netflow, r.number, sampling=scenario.sampling, template_every_s=TEMPLATES_S)
+            for r in scenario.routers
+        }
         self.legacy = asyncio.Event()  # no router has a route of the daemon's
         self._told_over: frozenset[str] = frozenset()
 
@@ -79,7 +84,7 @@ class World:
         rows = {name: row for row, name in enumerate(scenario.classes)}
         for traffic in scenario.traffic:
             row = rows[scenario.class_of.get(traffic.dscp, scenario.classes[last])]
-            stream = _Stream(traffic, traffic.mbps, Way(), row)
+            stream = _Stream(traffic, traffic.mbps, HERE, row)
             self._streams.append(stream)
             self._by_router[traffic.source].append(stream)
         for router in scenario.routers:
