@@ -155,3 +155,54 @@ def test_shares_are_those_of_packets_walked_one_by_one(scenario, seed):
     seen = Counter(link for _ in range(PACKETS) for link in walk(even, up, rng, source.name, list(stack), home.name))
     for link in seen.keys() | way.shares.keys():
         assert seen[link] / PACKETS == pytest.approx(way.shares.get(link, 0.0), abs=0.04), link
+
+
+def test_a_route_that_is_preferred_no_more_than_the_routers_own_is_not_used(wan, nyc):
+    nyc.routes[LONDON] = LabRoute(LONDON, FRA, 100, 1400)
+    assert wan.way(nyc, LONDON, 0).shares == {"nyc1-lon1": 1.0}
+
+
+def test_a_router_does_not_take_its_own_address_for_a_next_hop(wan, nyc):
+    steer(nyc, EUROPE, nyc.loopback, 1400)
+    nyc.policies[1400, nyc.loopback] = LabPolicy(1400, nyc.loopback, "", (((16005,), 1),))
+    assert wan.way(nyc, EUROPE, 0) == wan.way(RouterState("nyc1", nyc.loopback), EUROPE, 0)
+
+
+def test_a_less_specific_route_counts_only_where_the_routers_own_is_gone(scenario, wan, nyc):
+    steer(nyc, IPv4Network("10.0.0.0/8"), FRA, 1400)
+    assert wan.way(nyc, LONDON, 0).shares == {"nyc1-lon1": 1.0}
+    alone = {c.name for c in scenario.cables if "lon1" in {c.source, c.target}}
+    cut_off = Forwarding(scenario, frozenset(c.name for c in scenario.cables) - alone)
+    way = cut_off.way(nyc, LONDON, 0)
+    assert way.shares == {"nyc1-iad1": 1.0, "iad1-fra1": 1.0}  # to the next hop, and no further
+    assert way.lost == 1.0
+
+
+def test_a_more_specific_route_takes_just_its_part_of_the_prefix(wan, nyc):
+    """A half leaves for Frankfurt, but for an eighth in it that Tokyo was announced for."""
+    steer(nyc, IPv4Network("10.5.0.0/19"), FRA, 1400)
+    steer(nyc, IPv4Network("10.5.8.0/21"), TYO, 1400)
+    shares = wan.way(nyc, LONDON, 0).shares
+    assert shares["lon1-fra1"] == 0.375  # and back from there
+    assert shares["sfo1-tyo1"] == 0.125
+
+
+def test_only_the_ingress_router_steers(scenario, wan, nyc):
+    """London has a route of its own for the prefix; what New York sends there leaves plainly."""
+    london = router_states(scenario.routers)["lon1"]
+    steer(london, EUROPE, FRA, 1500)
+    london.policies[1500, FRA] = LabPolicy(1500, FRA, "", (((16006, label(scenario, "fra-b-1")), 1),))
+    steer(nyc, EUROPE, LON, 1500)
+    assert wan.way(london, EUROPE, 0).shares == {"lon1-fra1": 1.0, "fra-b-1": 1.0}
+    assert wan.way(nyc, EUROPE, 0).shares == {"nyc1-lon1": 1.0, "lon-a-1": 1.0}
+
+
+def test_labels_mean_something_only_where_they_are_local(scenario, wan):
+    adjacency, peer = label(scenario, "lon1-fra1"), label(scenario, "lon-a-1")
+    assert wan.valid("lon1", (adjacency,))
+    assert not wan.valid("nyc1", (adjacency,))
+    assert wan.valid("nyc1", (16005, adjacency, 16001))
+    assert wan.valid("nyc1", (16005, peer))
+    assert not wan.valid("nyc1", (16005, peer, 16001))  # nothing comes back from an ISP
+    assert not wan.valid("nyc1", (16999,))
+    assert not wan.valid("nyc1", ())
