@@ -169,7 +169,10 @@ class Leader:
         await self._loop.run()
 
     async def _withdraw(self) -> None:
-        """Leave the network on legacy forwarding."""
+        """Leave the network on legacy forwarding: step by step while there is time, and then at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._loop.leave()
         try:
             async with asyncio.timeout(GOODBYE_S):
                 await self._routes.withdraw_all(self.term.check)

@@ -255,7 +255,7 @@ class ExaBgp:
     async def _pass_on_log(child: asyncio.subprocess.Process) -> None:
         if child.stdout:
             async for line in child.stdout:
-                _log.info("exabgp.says", line=line.decode(errors="replace").strip())
+                _log.debug("exabgp.says", line=line.decode(errors="replace").strip())
 
     @staticmethod
     async def _accept(listener: socket.socket, parent: int) -> socket.socket:

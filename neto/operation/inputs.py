@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from neto.model.demand import DemandMatrix, PrefixDemand
@@ -29,6 +29,7 @@ class Inputs:
     demand: DemandMatrix | None = None
     topology_doubt: str = ""
     demand_doubt: str = ""
+    _first_heard: dict[str, float] = field(default_factory=dict)
     _last_seen: dict[str, tuple[float, tuple[PrefixDemand, ...]]] = field(default_factory=dict)
 
     def hear_topology(self, new: Topology | None) -> None:
@@ -45,6 +46,13 @@ class Inputs:
         """Believe a topology because a person said so."""
         self.topology, self.topology_doubt = new, ""
 
+    def unheard(self, routers: Iterable[str], now: float, settle_s: float) -> list[str]:
+        """Return those of the routers whose flows were never heard, or not for settle_s yet.
+
+        An average over windows that began before a router was heard tells less than it carries.
+        """
+        return sorted(name for name in routers if now - self._first_heard.get(name, now) < settle_s)
+
     def hear_demand(self, new: DemandMatrix | None, now: float) -> None:
         """Take a demand, completed for silent exporters; or keep the last good one until it is too old.
 
@@ -57,6 +65,7 @@ class Inputs:
                 for router in {rate.source for rate in new.rates}:
                     told = tuple(rate for rate in new.rates if rate.source == router)
                     self._last_seen[router] = (new.ends, told)
+                    self._first_heard.setdefault(router, now)
                 self.demand = stand_in(new, self._last_seen, self.limits.demand_ttl_s)
         if self.demand is not None and now - self.demand.ends > self.limits.demand_ttl_s:
             self.demand_doubt = f"demand is older than {self.limits.demand_ttl_s:.0f} s: no longer steered by it"
@@ -70,3 +79,9 @@ def with_peer_sids(peering: Peering, peer_sids: Mapping[tuple[str, str], int]) -
         for link in peering.links
     )
     return replace(peering, links=tuple(links))
+
+
+def with_margin(demand: DemandMatrix, margin: float) -> DemandMatrix:
+    """Take every rate for larger by a share: what is measured lags behind what is, and wobbles."""
+    rates = (replace(rate, rate_mbps=rate.rate_mbps * (1 + margin)) for rate in demand.rates)
+    return replace(demand, rates=tuple(rates))

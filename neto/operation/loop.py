@@ -14,14 +14,14 @@ from enum import Enum, auto
 
 import structlog
 
-from neto.controller.cycle import decide
+from neto.controller.cycle import decide, withdraw_plan
 from neto.errors import DeviceError
 from neto.ha.leader import Term
 from neto.model.plan import Plan
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import ForwardingState
 from neto.operation import mode, report
-from neto.operation.inputs import Inputs, with_peer_sids
+from neto.operation.inputs import Inputs, with_margin, with_peer_sids
 from neto.operation.mode import Mode, Operation
 from neto.operation.options import cycle_options, ramp_policy, trust_limits
 from neto.operation.parts import DemandSource, DeviceReader, Outcome, PlanRunner, RouteSource, TopologySource
@@ -72,6 +72,8 @@ class ControlLoop:
         self._unread: dict[str, str] = dict.fromkeys(config.inventory.router, "not read yet")
         self._since_read = 0
         self._approved = False
+        self._cycle_id: int | None = None
+        self._began = time.time()
         self._wake = asyncio.Event()
         self._urgent = False
         self._plan_runs = False
@@ -98,6 +100,18 @@ class ControlLoop:
         self._config = config
         self._options = cycle_options(config.settings)
         self.nudge("reload")
+
+    async def leave(self) -> None:
+        """Go back to legacy forwarding in steps that overload nothing, as far as that goes; not while `run` runs."""
+        snapshot = self._snapshot(self._config, portion=0.0)
+        if snapshot is None or self._cycle_id is None or not self._running_routes():
+            return
+        plan = await asyncio.to_thread(withdraw_plan, snapshot, self._options)
+        self._log.info("leaving.withdraws", steps=len(plan.steps), stops_short=plan.stuck or "no")
+        await self._run(plan, self._cycle_id)
+
+    def _running_routes(self) -> int:
+        return sum(len(state.routes) for state in self._running.values())
 
     @property
     def operation(self) -> Operation:
@@ -146,11 +160,14 @@ class ControlLoop:
             await self._fall_back()
         shown = 1.0 if self._operation.mode is Mode.OBSERVE else self._operation.portion
         snapshot = self._snapshot(self._config, portion=shown)
-        if snapshot is None:
-            await self._records.waiting(self._operation, self._doubts())
+        unheard = self._unheard(started)
+        if snapshot is None or unheard:
+            waits_for = f"flows of {', '.join(unheard)}" if unheard else "a topology and a demand"
+            self._log.info("cycle.waits", for_=waits_for)
+            await self._records.waiting(self._operation, [*self._doubts(), f"waits for {waits_for}"])
             return
         decision = await asyncio.to_thread(decide, snapshot, self._options)
-        cycle = await self._records.begin(snapshot, self._operation, started)
+        cycle = self._cycle_id = await self._records.begin(snapshot, self._operation, started)
         await self._records.decided(cycle, decision, snapshot, self._operation, self._doubts())
         result, reason = Result.WAITS, ""
         if self._operation.pushes:
@@ -180,13 +197,25 @@ class ControlLoop:
         untouchable = {name for name in config.inventory.router if self._left_alone(name)}
         return Snapshot(
             topology=self._inputs.topology,
-            demand=self._inputs.demand,
+            demand=with_margin(self._inputs.demand, config.settings.safety.demand_margin / 100),
             inventory=config.inventory,
             peering=with_peer_sids(config.peering, self._parts.topology.peer_sids()),
             intents=replace(config.intents, frozen=config.intents.frozen | untouchable),
             running=merged(self._running.values()),
             portion=portion,
         )
+
+    def _unheard(self, now: float) -> list[str]:
+        """Return exporters to wait for: without their flows the load of links is not known, so nothing is moved.
+
+        After the demand's time to live those that still say nothing are taken to have nothing to say.
+        """
+        netflow = self._config.settings.netflow
+        if self._inputs.topology is None or now - self._began > netflow.ttl_s:
+            return []
+        there = self._inputs.topology.node_row
+        exporting = [r.name for r in self._config.inventory.routers if r.exporters and r.name in there]
+        return self._inputs.unheard(exporting, now, netflow.window_s * netflow.smooth)
 
     def _left_alone(self, headend: str) -> bool:
         """Tell whether a router of ours cannot be changed now."""

@@ -43,12 +43,17 @@ def judge_topology(new: Topology, last_good: Topology | None, *, max_loss: float
 
 
 def judge_demand(new: DemandMatrix, last_good: DemandMatrix | None, *, max_jump: float) -> Verdict:
-    """Refuse what is not finite, an emptiness after traffic, and a total that grew by more than `max_jump` times."""
+    """Refuse what is not finite, an emptiness after traffic, and a total that grew by more than `max_jump` times.
+
+    Only routers that were heard before are compared: one that begins to export is news, not a jump.
+    """
     if any(not math.isfinite(rate.rate_mbps) or rate.rate_mbps < 0 for rate in new.rates):
         return Verdict(believed=False, reason="a rate is not a finite, non-negative number")
     if last_good is None:
         return BELIEVED
-    before, now = total_mbps(last_good), total_mbps(new)
+    known = {rate.source for rate in last_good.rates}
+    before = total_mbps(last_good)
+    now = math.fsum(rate.rate_mbps for rate in new.rates if rate.source in known)
     if before > 0 and now == 0:
         return Verdict(believed=False, reason="all demand vanished at once")
     if before > 0 and now > before * max_jump:

@@ -68,7 +68,7 @@ class Controller(Section):
     paths: Annotated[int, Field(ge=1, le=64)] = 4  # candidate paths a demand
     max_paths: Annotated[int, Field(ge=1, le=64)] = 4  # used at once
     weight_grain: Annotated[int, Field(ge=2, le=10000)] = 100  # shares are multiples of 1 / weight_grain
-    min_gain: NonNegative = 0.02  # share of a demand's delay or throughput that a change of paths must earn
+    min_gain: NonNegative = 0.1  # share of a demand's delay or throughput that a change of paths must earn
 
 
 class Safety(Section):
@@ -77,6 +77,7 @@ class Safety(Section):
     max_shift: Percent = 100.0  # % of the traffic one plan may move without `neto approve`
     max_topology_loss: Percent = 30.0  # % of nodes or links gone at once that freezes everything
     max_demand_jump: Annotated[float, Field(gt=1)] = 10.0  # total demand over the last one that is not believed
+    demand_margin: Annotated[float, Field(ge=0, le=100)] = 3.0  # % by which demand is taken for larger than measured
     max_moves: Count = 2000  # moves in one plan
 
 

@@ -40,6 +40,7 @@ def test_a_demand_that_jumps_vanishes_or_is_no_number_is_refused():
     good = matrix(rate(100))
     assert judge_demand(matrix(rate(900)), good, max_jump=10).believed
     assert not judge_demand(matrix(rate(1100)), good, max_jump=10).believed
+    assert judge_demand(matrix(rate(100), rate(5000, "new")), good, max_jump=10).believed  # it begins to export
     assert not judge_demand(matrix(), good, max_jump=10).believed
     assert not judge_demand(matrix(rate(math.nan)), None, max_jump=10).believed
     assert not judge_demand(matrix(rate(-1.0)), None, max_jump=10).believed
