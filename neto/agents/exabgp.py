@@ -251,11 +251,12 @@ class ExaBgp:
         if self._child and self._child.returncode is None:
             self._child.kill()
 
-    @staticmethod
-    async def _pass_on_log(child: asyncio.subprocess.Process) -> None:
+    async def _pass_on_log(self, child: asyncio.subprocess.Process) -> None:
+        """Log what exabgp says; what it says of a stop that we asked for is no news."""
         if child.stdout:
             async for line in child.stdout:
-                _log.debug("exabgp.says", line=line.decode(errors="replace").strip())
+                say = _log.debug if self._stopping.is_set() else _log.info
+                say("exabgp.says", line=line.decode(errors="replace").strip())
 
     @staticmethod
     async def _accept(listener: socket.socket, parent: int) -> socket.socket:

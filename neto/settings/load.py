@@ -80,6 +80,8 @@ def load_config(path: Path) -> Config:
     peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
     if outside and inventory and peering:
         problems += _clashes(outside, inventory, peering)
+    if inventory:
+        problems += _sessions(path, settings, inventory)
     if problems or inventory is None or intents is None or peering is None:
         raise InputError(problems)
     return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)
@@ -95,3 +97,22 @@ def _clashes(path: Path, inventory: Inventory, peering: Peering) -> list[Problem
         for prefix in group.prefixes
         if prefix in ours
     ]
+
+
+def _sessions(path: Path, settings: Settings, inventory: Inventory) -> list[Problem]:
+    """Find addresses that two BGP sessions would share: a session is known by its address alone."""
+    file = read_toml(path)
+    ports = {router.bgp_address: (router.bgp_port, router.name) for router in inventory.routers}
+    inside = read_toml(settings.inventory)
+    seen: dict[str, str] = {}
+    problems = []
+    for row, router in enumerate(inventory.routers):
+        first = seen.setdefault(router.bgp_address, router.name)
+        if first != router.name:
+            problems.append(inside.problem(("router", row, "bgp"), f"{router.bgp_address} already is {first}'s"))
+    for row, speaker in enumerate(settings.bgpls.speaker):
+        port, name = ports.get(speaker.address, (speaker.port, ""))
+        if port != speaker.port:
+            message = f"{speaker.port} is not {name}'s BGP port, {port}; accepted: one session to one address"
+            problems.append(file.problem(("bgpls", "speaker", row, "port"), message))
+    return problems

@@ -107,6 +107,12 @@ def test_good_files_load(config):
         ("inventory.toml", "127.0.1.1:1790", "127.0.1.1", r"inventory.toml:10: router\[1\]\.bgp: .*as in 192"),
         ("inventory.toml", "10.1.0.0/18", "10.1.0.1/18", r"inventory.toml:13: .*has host bits set"),
         ("inventory.toml", '"lab"', '"lap"', r"inventory.toml:9: .*'lap' is no dialect \(did you mean lab\?\)"),
+        (
+            "neto.toml",
+            'address = "127.0.2.1"',
+            'address = "127.0.1.1"',
+            r"neto.toml:9: bgpls\.speaker\[1\]\.port: 179 is not lon1's BGP port, 1790",
+        ),
         ("intents.toml", "0.1", "nan", r"intents.toml:2: headroom: nan is not a number; accepted: a finite number"),
         ("intents.toml", "0.1", "-0.1", r"intents.toml:2: headroom: -0\.1 is out of range; accepted: at least 0"),
         ("intents.toml", "[46]", "[64]", r"intents.toml:5: class\[1\]\.dscp\[1\]: 64 is out of range; accepted: at mo"),
