@@ -34,8 +34,9 @@ class Judge:
         self._in.bind(str(directory / "judge"))
         self._in.settimeout(0.02)
 
-    def start(self):
-        process = subprocess.Popen([sys.executable, CONTENDER, self.directory, self.directory / "judge"])
+    def start(self, beat_s=0.2):
+        command = [sys.executable, CONTENDER, self.directory, self.directory / "judge", str(beat_s)]
+        process = subprocess.Popen(command)
         self._processes.append(process)
         return process
 
@@ -134,8 +135,11 @@ def test_a_leader_that_was_stopped_for_long_pushes_nothing_until_it_has_beaten_a
     assert set(judge.pushes(leader)) == {1}  # nobody else led, so its epoch goes on
 
 
-def test_a_replaced_lock_file_does_not_give_two_leaders(judge, rivals):
-    leader, standby = rivals
+def test_a_replaced_lock_file_does_not_give_two_leaders(judge):
+    leader = judge.start(beat_s=0.7)  # it will be late to notice
+    judge.until("pushes", leader)
+    standby = judge.start()
+    judge.until("stands", standby)
     lock = judge.directory / "leader.lock"
     lock.unlink()
     lock.touch()
