@@ -118,17 +118,23 @@ def _application_specific(told: list[Tlv], findings: Findings) -> tuple[list[Tlv
         if kind != _APPLICATION_SPECIFIC:
             continue
         try:
-            if len(value) < _MASKS or len(value) < _MASKS + value[0] + value[1]:
-                raise WireError(f"{len(value)} octets are too few for the masks")
-            inner = list(tlvs(value[_MASKS + value[0] + value[1] :]))
+            masks, inner = _masked(value)
         except WireError:
             findings.malformed[kind] += 1
             continue
-        if not value[0] and not value[1]:
+        if not masks:
             for_all += inner
-        elif value[0] and value[_MASKS] & _SR_POLICY:
+        elif value[0] and masks[0] & _SR_POLICY:
             for_sr += inner
     return for_all, for_sr
+
+
+def _masked(value: bytes) -> tuple[bytes, list[Tlv]]:
+    """Return both masks, standard applications first, and the TLVs behind them. Raises WireError."""
+    masks = sum(value[:2])  # octets
+    if len(value) < _MASKS + masks:
+        raise WireError(f"{len(value)} octets; expected {_MASKS + masks} before the attributes")
+    return value[_MASKS : _MASKS + masks], list(tlvs(value[_MASKS + masks :]))
 
 
 def _one(name: str, read: Callable[[bytes], object]) -> Read:

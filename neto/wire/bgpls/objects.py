@@ -31,6 +31,11 @@ class Protocol(IntEnum):
         return self in {Protocol.ISIS_LEVEL_1, Protocol.ISIS_LEVEL_2}
 
     @property
+    def is_igp(self) -> bool:
+        """Tell whether this is an IGP."""
+        return self.is_isis or self.is_ospf
+
+    @property
     def is_ospf(self) -> bool:
         """Tell whether this is a version of OSPF."""
         return self in {Protocol.OSPFV2, Protocol.OSPFV3}
@@ -57,8 +62,7 @@ class NodeId:
     @property
     def is_pseudonode(self) -> bool:
         """Tell whether this stands for a LAN (RFC 9552 §5.2.1.4)."""
-        is_igp = self.protocol.is_isis or self.protocol.is_ospf
-        return is_igp and len(self.igp_router_id) > len(self.router)
+        return self.protocol.is_igp and len(self.igp_router_id) > len(self.router)
 
     @property
     def router(self) -> bytes:
