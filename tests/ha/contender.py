@@ -1,7 +1,7 @@
 """A process that leads when it can, and pushes as fast as it may while it does.
 
-Arguments: state directory, address of the judge's datagram socket, seconds between beats. Every push says its sender's epoch. A push that
-`check` refuses is not sent; the term ends when it is lost.
+Arguments: state directory, address of the judge's datagram socket, seconds between beats. Every push says its sender's
+epoch. A push that `check` refuses is not sent; the term ends when it is lost.
 """
 
 import asyncio
