@@ -93,7 +93,12 @@ class _Standing:
     pushes: int = 0
     reads: int = 0
     rejected: bool = False  # its last push, for certain
-    trouble: str = ""
+    push_trouble: str = ""
+    read_trouble: str = ""
+
+    @property
+    def trouble(self) -> str:
+        return "; ".join(filter(None, (self.push_trouble, self.read_trouble)))
 
 
 class Progress:
@@ -146,13 +151,13 @@ class Progress:
 
     def timed_out(self, task: Task, why: str) -> list[Order]:
         """The device said nothing in time; the push may still land."""
-        self._tasks[task].trouble = why
+        self._tasks[task].push_trouble = why
         return self._pushed(task, rejected=False)
 
     def rejected(self, task: Task, why: str) -> list[Order]:
         """The device, or our side before it, said no."""
         standing = self._expect(task, TaskState.PUSHING)
-        standing.trouble = why
+        standing.push_trouble = why
         if standing.pushes < _PUSHES and not self._failure:
             standing.pushes += 1
             return [Push(task, self._patience.push_wait_s)]
@@ -163,9 +168,10 @@ class Progress:
         standing = self._expect(task, TaskState.READING)
         standing.reads += 1
         if not differences:
-            standing.state, standing.trouble = TaskState.VERIFIED, ""
+            standing.state = TaskState.VERIFIED
+            standing.push_trouble = standing.read_trouble = ""
             return self._go_on()
-        standing.trouble = "; ".join(filter(None, (standing.trouble, differences[0])))
+        standing.read_trouble = differences[0]
         if standing.rejected:
             return self._give_up(task, TaskState.DIFFERS)
         return self._read_again(task)
@@ -174,7 +180,7 @@ class Progress:
         """The device could not be read."""
         standing = self._expect(task, TaskState.READING)
         standing.reads += 1
-        standing.trouble = why
+        standing.read_trouble = why
         return self._read_again(task)
 
     def _expect(self, task: Task, state: TaskState) -> _Standing:

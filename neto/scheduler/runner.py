@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError, WireError
+from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError, StoreError, WireError
 from neto.model.plan import Plan, PolicyMove, RouteMove
 from neto.model.sr import ForwardingState
 from neto.scheduler.constraints import Constraints
@@ -97,10 +97,8 @@ class Runner:
         try:
             return await self._to_its_end(progress, cycle)
         except BaseExceptionGroup as group:
-            lost, others = group.split(LeaseLostError)
-            if lost is None or others is not None:
-                raise
-            raise LeaseLostError(f"epoch {self._fence.epoch} ended in the middle of a plan") from group
+            _raise_alone(group)
+            raise
         finally:
             self._progress = None
 
@@ -111,11 +109,13 @@ class Runner:
         orders = progress.begin()
         touched: set[Task] = set()
         async with asyncio.TaskGroup() as work:
+            watch = work.create_task(self._watch(), name="lease")
             while True:
                 touched |= {order.task for order in orders if not isinstance(order, Ended)}
                 await self._write(pages, touched)
                 for order in orders:
                     if isinstance(order, Ended):
+                        watch.cancel()
                         return Outcome(order.end, order.reason, progress.steps_done, progress.unverified, seen)
                     name = f"{type(order).__name__.lower()} {order.task.device}"
                     work.create_task(self._obey(order, progress, seen, events), name=name)
@@ -124,6 +124,10 @@ class Runner:
                     batch.append(events.get_nowait())
                 orders = [order for event in batch for order in event.tell()]
                 touched = {event.task for event in batch}
+
+    async def _watch(self) -> None:
+        await self._fence.lost.wait()
+        raise LeaseLostError(f"epoch {self._fence.epoch} ended in the middle of a plan")
 
     async def _write(self, pages: _Pages, touched: Iterable[Task]) -> None:
         if entries := pages.entries(touched):
@@ -181,6 +185,14 @@ class Runner:
         seen[task.device] = state
         found = differences(task, state)
         return lambda: progress.read(task, found)
+
+
+def _raise_alone(group: BaseExceptionGroup) -> None:
+    """Raise what callers know how to meet by itself, a lost lease before a damaged store."""
+    for kind in (LeaseLostError, StoreError):
+        for error in group.exceptions:
+            if isinstance(error, kind) and group.split((LeaseLostError, StoreError))[1] is None:
+                raise error from group
 
 
 class _Pages:
