@@ -21,7 +21,7 @@ def configure(level: str, style: str) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=22, sort_keys=False)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -105,7 +105,7 @@ def allocation(document: Document) -> RenderableType:
     worst = sorted(document["links"], key=lambda link: -float(link["utilisation"]))
     over = [link for link in worst if link["utilisation"] > FULL + 1e-9]
     verdict = f"{len(over)} links over capacity" if over else "no link over capacity"
-    head = Text(f"portion {document['portion']:.0%}, {verdict}", style="bold red" if over else "bold green")
+    head = Text(f"portion {100 * document['portion']:.0f} %, {verdict}", style="bold red" if over else "bold green")
     classes = table(
         "Classes, highest first",
         ("class", "asked Mbit/s", "given Mbit/s", "share", "worst delay ms", "status"),

@@ -163,7 +163,7 @@ class ControlLoop:
         unheard = self._unheard(started)
         if snapshot is None or unheard:
             waits_for = f"flows of {', '.join(unheard)}" if unheard else "a topology and a demand"
-            self._log.info("cycle.waits", for_=waits_for)
+            self._log.info("cycle.waits", waits_for=waits_for)
             await self._records.waiting(self._operation, [*self._doubts(), f"waits for {waits_for}"])
             return
         decision = await asyncio.to_thread(decide, snapshot, self._options)
@@ -231,6 +231,15 @@ class ControlLoop:
             return Result.WAITS, held
         if plan.steps:
             self._approved = False
+            worst = max(plan.steps, key=lambda step: step.worst_utilisation)
+            self._log.info(
+                "plan.begins",
+                urgency=str(plan.urgency),
+                steps=len(plan.steps),
+                moves=sum(len(step.moves) for step in plan.steps),
+                worst_link=worst.worst_link,
+                worst_in_any_order=f"{worst.worst_utilisation:.1%}",
+            )
             outcome = await self._run(plan, cycle)
             if not outcome.done:
                 self._log.warning("plan.failed", cycle=cycle, why=outcome.reason)
@@ -353,16 +362,16 @@ class ControlLoop:
     def _tell(self, cycle: int, decision: Decision, before: Operation, started: float) -> None:
         worst = max(report.links(decision), key=lambda link: float(link["utilisation"]), default=None)
         over = sum(link["utilisation"] > 1 for link in report.links(decision))
+        stands = "no link over capacity" if not over else f"{over} links over capacity"
         self._log.info(
             "cycle.done",
             cycle=cycle,
             mode=str(before.mode),
-            portion=f"{before.portion:.0%}",
+            stands=f"portion {before.portion:.0%}, {stands}".replace("%", " %", 1),
             steps=len(decision.plan.steps),
             moves=sum(len(step.moves) for step in decision.plan.steps),
             worst_link=worst["id"] if worst else "-",
             worst=f"{worst['utilisation']:.1%}" if worst else "-",
-            verdict="no link over capacity" if not over else f"{over} links over capacity",
             unplaced=len(decision.unplaced),
             seconds=round(time.time() - started, 2),
         )

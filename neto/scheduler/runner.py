@@ -226,6 +226,6 @@ class _Pages:
 
 
 def _tell(task: Task, state: TaskState, trouble: str) -> None:
-    say = log.warning if trouble else log.debug if state in IN_FLIGHT else log.info
+    say = log.warning if trouble else log.debug
     facts = {"step": task.step + 1, "device": task.device, "kind": task.kind.value, "moves": len(task.moves)}
     say(f"task.{state.value}", **facts, **({"why": trouble} if trouble else {}))

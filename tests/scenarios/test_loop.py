@@ -31,7 +31,7 @@ def test_from_overload_to_full_and_back_and_no_step_makes_anything_worse(site):
     allocation = site.show("allocation")
     assert allocation["portion"] == 1.0
     assert all(link["utilisation"] <= 1 for link in allocation["links"])
-    assert "no link over capacity" in site.neto("show", "allocation").stdout
+    assert "portion 100 %, no link over capacity" in site.neto("show", "allocation").stdout
     site.until("a few more cycles went by", lambda: site.ask("since", name="full")["seconds"] > 6)
     account = site.ask("since", name="full")
     assert account["over_seconds"] == {}
