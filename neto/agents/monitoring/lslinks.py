@@ -119,15 +119,15 @@ def _sort_out(routers: Routers, told: Sequence[LsLink], problems: list[str]) -> 
 
 
 def _half(link: LsLink, source: str, target: str) -> _Half:
-    key = link.key
+    key, told = link.key, link.attributes
     return _Half(
         source,
         target,
-        link.attributes,
+        told,
         key.local_addresses,
         key.remote_addresses,
-        key.local_id,
-        key.remote_id or None,
+        told.local_id if key.local_id is None else key.local_id,
+        (told.remote_id if key.remote_id is None else key.remote_id) or None,
         rank(key.local.protocol),
     )
 

@@ -160,6 +160,11 @@ def _delay_range(value: bytes, _: Protocol) -> dict[str, int]:
     return {"min_delay_us": both >> 32 & _MICROSECONDS, "max_delay_us": both & _MICROSECONDS}
 
 
+def _link_ids(value: bytes, _: Protocol) -> dict[str, int]:
+    both = number(value, 8)
+    return {"local_id": both >> 32, "remote_id": both & 0xFFFFFFFF}
+
+
 def _igp_metric(value: bytes) -> int:
     """One octet (IS-IS, small), two (OSPF) or three (IS-IS, wide)."""
     metric = number(value, 1, 2, 3)
@@ -167,7 +172,7 @@ def _igp_metric(value: bytes) -> int:
 
 
 def _te_metric(value: bytes) -> int:
-    return number(value, 3, 4)  # three: RFC 7752 had it so for IS-IS
+    return number(value, 3, 4)  # three: as IS-IS has it (RFC 5305 §3.7)
 
 
 def _unreserved(value: bytes) -> tuple[float, ...]:
@@ -232,6 +237,7 @@ _SPECIFIC: Mapping[int, Read] = {
 
 _LINK: Mapping[int, Read] = {
     **_SPECIFIC,
+    258: _link_ids,
     267: _one("msd", _msd),  # RFC 8814 §4
     1028: _each("local_router_ids", address_v4),
     1029: _each("local_router_ids", address_v6),

@@ -194,6 +194,8 @@ class LinkAttributes:
     """
 
     name: str = ""
+    local_id: int | None = None  # where the descriptors hold addresses instead (RFC 9552 §5.2.2)
+    remote_id: int | None = None
     local_router_ids: tuple[str, ...] = ()  # IPv4 before IPv6
     remote_router_ids: tuple[str, ...] = ()
     igp_metric: int | None = None
