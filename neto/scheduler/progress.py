@@ -238,12 +238,13 @@ class Progress:
         orders: list[Order] = []
         for task in self._present:
             standing = self._tasks[task]
-            if standing.state is TaskState.WAITING and self._is_next(task, busy) and self._admits(task.device, busy):
+            if standing.state is TaskState.WAITING and self._is_next(task) and self._admits(task.device, busy):
                 standing.state, standing.pushes = TaskState.PUSHING, 1
                 busy.add(task.device)
                 orders.append(Push(task))
         return orders
 
-    def _is_next(self, task: Task, busy: Collection[str]) -> bool:
+    def _is_next(self, task: Task) -> bool:
+        """Whether its device has done all that comes before: so no device ever has two tasks in flight."""
         before = (self._tasks[other].state for other in self._present if task.follows(other))
-        return task.device not in busy and all(state is TaskState.VERIFIED for state in before)
+        return all(state is TaskState.VERIFIED for state in before)

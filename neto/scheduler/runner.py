@@ -157,10 +157,8 @@ class Runner:
         except DeviceError as error:
             why = str(error)
             return lambda: progress.rejected(task, why)
-        except LeaseLostError as error:
-            if self._fence.lost.is_set():
-                raise
-            why = str(error)  # a beat is late; if the next one comes, nobody else leads
+        except LeaseLostError as error:  # a beat is late; were the lease lost for good, the watch would end it all
+            why = str(error)
             return lambda: progress.rejected(task, why)
         return lambda: progress.acknowledged(task)
 

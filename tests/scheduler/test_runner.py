@@ -276,6 +276,16 @@ async def test_nothing_is_pushed_without_the_lease(world, runner):
     assert world.done == []
 
 
+async def test_an_agent_that_forgets_to_look_at_the_lease_is_not_even_asked(world, runner):
+    async def careless(headend, moves, _check):
+        world.effect(headend, moves)
+
+    runner._policies.apply = careless
+    world.lapsed = 1000
+    outcome = await runner.run(FULL, cycle=1)
+    assert (outcome.end, world.done) == (End.FAILED, [])
+
+
 async def test_a_deposed_leader_is_stopped_by_its_journal(world, runner, store):
     await store.take_lead(Process(2), 2.0, at=2.0)
     with pytest.raises(LeaseLostError):
