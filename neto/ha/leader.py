@@ -125,8 +125,10 @@ async def _elected(lock_file: Path, store: Store, timing: Timing) -> LeaderLock:
         if now_s >= look_at:
             look_at = now_s + timing.look_s
             leader = await store.leader()
-            if watch.stuck(leader, now_s) and process.kill(leader.process):
-                log.warning("leader.killed", epoch=leader.epoch, pid=leader.process.pid)
+            if watch.stuck(leader, now_s):
+                killed = process.kill(leader.process)
+                log.warning("leader.stuck", epoch=leader.epoch, pid=leader.process.pid, killed=killed)
+                watch = Watch(timing)
         await asyncio.sleep(_LOCK_PERIOD_S)
     return lock
 

@@ -238,7 +238,7 @@ class Progress:
         orders: list[Order] = []
         for task in self._present:
             standing = self._tasks[task]
-            if standing.state is TaskState.WAITING and self._is_next(task) and self._admits(task.device, busy):
+            if standing.state is TaskState.WAITING and self._admits(task.device, busy) and self._is_next(task):
                 standing.state, standing.pushes = TaskState.PUSHING, 1
                 busy.add(task.device)
                 orders.append(Push(task))
