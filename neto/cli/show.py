@@ -49,7 +49,7 @@ async def _tasks(reader: Reader) -> Any:
     for cycle in await reader.cycles(HISTORY):
         entries = await reader.tasks(cycle.id)
         if entries:
-            return [asdict(entry) for entry in entries]
+            return [{**asdict(entry), "step": entry.step + 1} for entry in entries]  # people count from one
     return []
 
 
@@ -70,7 +70,7 @@ def _render_leader(told: Any) -> RenderableType:
     lines = [Text(f"epoch {told['epoch']}: {who}")]
     if status:
         operation = status["operation"]
-        lines.append(Text(f"{operation['mode']}, portion {operation['portion']:.0%}, written {tables.ago(told['at'])}"))
+        lines.append(Text(f"{operation['mode']}, portion {operation['portion']:.0%}"))
     return Group(*lines)
 
 
@@ -101,16 +101,22 @@ WHAT: dict[str, tuple[str, Fetch, Render]] = {
 def _add(name: str, text: str, fetch: Fetch, render: Render) -> None:
     @app.command(name, help=text)
     def command(config: ConfigOption = DEFAULT_CONFIG, *, as_json: JsonOption = False) -> None:
-        told = asyncio.run(_read(config, fetch))
+        told, standing = asyncio.run(_read(config, fetch))
         if as_json:
             print(json.dumps(told, indent=1))
         else:
-            Console().print(render(told))
+            console = Console()
+            console.print(render(told))
+            console.print(Text(standing, style="dim"))
 
 
-async def _read(config: ConfigOption, fetch: Fetch) -> Any:
+async def _read(config: ConfigOption, fetch: Fetch) -> tuple[Any, str]:
+    """Return what was asked for, and how fresh it is."""
     async with await open_reader(load_settings(config).state_dir / "neto.db") as reader:
-        return await fetch(reader)
+        status, leader = await reader.document("status"), await reader.leader()
+        written = tables.ago(status.at) if status else "never"
+        leads = "" if leader.process.pid else "; no daemon leads now"
+        return await fetch(reader), f"as of {written}{leads}"
 
 
 for _name, (_text, _fetch, _render) in WHAT.items():
