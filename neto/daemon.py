@@ -102,7 +102,12 @@ class Leader:
     def __post_init__(self) -> None:
         config, settings = self.config, self.config.settings
         self._speakers = tuple(speaker.address for speaker in settings.bgpls.speaker)
-        self._topology = BgpLsAgent(self._speakers, settings.bgpls.stale_ttl_s, lambda: self._nudge("topology"))
+        self._topology = BgpLsAgent(
+            self._speakers,
+            settings.bgpls.stale_ttl_s,
+            lambda: self._nudge("topology"),
+            quiet_s=settings.bgpls.quiet_s,
+        )
         self._netflow = NetflowAgent(
             (settings.netflow.listen.address, settings.netflow.listen.port),
             settings.netflow.window_s,
