@@ -1,0 +1,247 @@
+"""The control loop with parts of the test's own: when it pushes, when it waits, when it holds still."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from neto.errors import DeviceError
+from neto.ha.leader import Term
+from neto.ha.process import this_process
+from neto.model.demand import DemandMatrix, PrefixDemand
+from neto.model.sr import ForwardingState
+from neto.model.topology import Link, Node, Topology
+from neto.operation.loop import ControlLoop, Parts, merged
+from neto.operation.mode import Mode
+from neto.operation.records import Records
+from neto.settings.load import load_config
+from neto.store.sqlite import open_store
+
+NETO = """
+inventory = "inventory.toml"
+intents = "intents.toml"
+[bgp]
+asn = 65000
+router_id = "10.0.0.1"
+local_address = "127.0.0.1"
+[[bgpls.speaker]]
+address = "127.0.2.1"
+[netflow]
+window_s = 0.001
+smooth = 1
+[ramp]
+start = "{start}"
+portions = [50, 100]
+hold_cycles = 1
+[safety]
+max_shift = {max_shift}
+"""
+ROUTERS = {"a": 1, "b": 2, "c": 3}
+
+
+def inventory() -> str:
+    text = '[[site]]\nname = "s"\nregion = "r"\n'
+    for name, n in ROUTERS.items():
+        text += f'[[router]]\nname = "{name}"\nsite = "s"\nrouter_id = "10.255.0.{n}"\ndialect = "lab"\n'
+        text += f'bgp = "127.0.1.{n}:1790"\nssh = "127.0.1.{n}:2222"\nexporters = ["127.0.1.{n}"]\n'
+        text += f'prefixes = ["10.{n}.0.0/18", "10.{n}.64.0/18"]\n'
+    return text
+
+
+def ring() -> Topology:
+    nodes = tuple(Node(name, router_id=f"10.255.0.{n}", node_sid=16000 + n) for name, n in ROUTERS.items())
+    pairs = [(x, y) for x in ROUTERS for y in ROUTERS if x != y]
+    links = tuple(
+        Link(f"{x}-{y}", x, y, 100.0, delay_us=1000.0, igp_metric=10, adjacency_sid=24000 + row)
+        for row, (x, y) in enumerate(pairs)
+    )
+    return Topology(nodes, links)
+
+
+@dataclass
+class World:
+    """Routers that do what they are told, as far as the test lets them."""
+
+    told: Topology | None = field(default_factory=ring)
+    mbps: float = 60.0
+    silent: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    up: frozenset[str] = frozenset(ROUTERS)
+    states: dict[str, ForwardingState] = field(default_factory=lambda: dict.fromkeys(ROUTERS, ForwardingState()))
+    plans: list = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def topology(self):
+        return self.told
+
+    def peer_sids(self):
+        return {}
+
+    def demand(self, now):
+        rates = tuple(
+            PrefixDemand(x, y, "rest", ip_network(f"10.{n}.{third}.0/18"), self.mbps / 2)
+            for x in ROUTERS
+            if x not in self.silent
+            for y, n in ROUTERS.items()
+            if x != y
+            for third in (0, 64)
+        )
+        return DemandMatrix(now - 1, now, rates)
+
+    async def read(self, headend):
+        if headend in self.unreadable:
+            raise DeviceError(headend, "does not answer")
+        return self.states[headend]
+
+    @property
+    def announced(self):
+        return merged(self.states.values()).routes
+
+    async def withdraw_all(self, check):
+        check()
+        self.states = {name: replace(state, routes={}) for name, state in self.states.items()}
+
+    async def run(self, plan, cycle):
+        self.plans.append((cycle, plan))
+        for step in plan.steps:
+            for move in step.moves:
+                state = self.states[move.key.headend]
+                table = dict(state.routes if hasattr(move, "route") else state.policies)
+                becomes = move.route if hasattr(move, "route") else move.policy
+                if becomes is None:
+                    table.pop(move.key, None)
+                else:
+                    table[move.key] = becomes
+                what = {"routes": table} if hasattr(move, "route") else {"policies": table}
+                self.states[move.key.headend] = replace(state, **what)
+        return Done(dict(self.states))
+
+    def interrupt(self, reason):
+        pass
+
+
+@dataclass
+class Done:
+    read: dict
+    done: bool = True
+    reason: str = ""
+    unverified: frozenset[str] = frozenset()
+
+
+@pytest.fixture
+async def start(tmp_path: Path):
+    """Make a loop around a world; it has read every router back."""
+    stores = []
+
+    async def make(world: World, *, how: str = "ramp", max_shift: int = 100) -> ControlLoop:
+        (tmp_path / "neto.toml").write_text(NETO.format(start=how, max_shift=max_shift))
+        (tmp_path / "inventory.toml").write_text(inventory())
+        (tmp_path / "intents.toml").write_text('[[class]]\nname = "rest"\n')
+        store = await open_store(tmp_path / "neto.db")
+        stores.append(store)
+        epoch = await store.take_lead(this_process(), 0.0, time.time())
+        term = Term(epoch, lease_s=1e9, beaten_s=time.clock_gettime(time.CLOCK_BOOTTIME))
+        parts = Parts(world, world, world, world, world, list)
+        loop = ControlLoop(load_config(tmp_path / "neto.toml"), parts, Records(store, term), term, observe=False)
+        await loop.resume(None)
+        await loop._cycle()  # hears every exporter for the first time, and waits
+        assert not world.plans
+        await asyncio.sleep(0.01)
+        loop.store = store
+        return loop
+
+    yield make
+    for store in stores:
+        await store.close()
+
+
+async def test_it_ramps_up_to_everything_and_then_has_nothing_to_do(start):
+    world = World()
+    loop = await start(world)
+    for _ in range(3):
+        await loop._cycle()
+    assert loop.operation.mode is Mode.FULL
+    assert len(world.announced) == 12  # three routers, two targets each, two prefixes each
+    before = len(world.plans)
+    await loop._cycle()
+    assert len(world.plans) == before
+
+
+async def test_observing_computes_and_never_pushes(start):
+    world = World()
+    loop = await start(world, how="observe")
+    await loop._cycle()
+    assert not world.plans
+    plan = (await loop.store.document("plan")).json()
+    assert plan["steps"]  # what it would do is there to be looked at
+
+
+async def test_while_an_exporter_is_silent_nothing_is_moved(start):
+    world = World(silent=frozenset({"c"}))
+    loop = await start(world)
+    await loop._cycle()
+    assert not world.plans
+    assert "waits for flows of c" in (await loop.store.document("status")).json()["alarms"]
+
+
+async def test_a_plan_over_the_shift_limit_is_held_until_approved(start):
+    world = World()
+    loop = await start(world, max_shift=10)
+    await loop._cycle()
+    assert not world.plans
+    assert loop.operation.portion == 0.5
+    loop._approved = True
+    await loop._cycle()
+    assert len(world.plans) == 1
+
+
+async def test_a_topology_that_loses_too_much_freezes_everything(start):
+    world = World()
+    loop = await start(world)
+    await loop._cycle()
+    world.told = replace(ring(), links=ring().links[:3])
+    pushed = len(world.plans)
+    await loop._cycle()
+    assert loop.operation.mode is Mode.FROZEN
+    assert len(world.plans) == pushed
+    assert world.announced
+
+
+async def test_the_kill_switch_withdraws_what_is_announced(start):
+    world = World()
+    loop = await start(world)
+    await loop._cycle()
+    assert world.announced
+    await loop.store.add_action("me", "legacy", {}, at=time.time())
+    for action in await loop._records.new_actions():
+        assert action.what == "legacy"
+    loop._operation = replace(loop.operation, mode=Mode.LEGACY, portion=0.0)
+    await loop._cycle()
+    assert not world.announced
+
+
+@pytest.mark.parametrize("trouble", [{"unreadable": frozenset({"b"})}, {"up": frozenset({"a", "c"})}])
+async def test_a_router_that_cannot_be_read_or_told_is_left_alone_and_holds_the_ramp(start, trouble):
+    world = World(**trouble)
+    loop = await start(world)
+    await loop._cycle()
+    await loop._cycle()
+    assert {move.key.headend for _, plan in world.plans for step in plan.steps for move in step.moves} == {"a", "c"}
+    assert loop.operation.portion == 0.5
+    world.unreadable, world.up = frozenset(), frozenset(ROUTERS)
+    for _ in range(3):
+        await loop._cycle()
+    assert loop.operation.mode is Mode.FULL
+
+
+async def test_a_new_leader_stands_where_the_old_one_stood(start):
+    world = World()
+    loop = await start(world)
+    for _ in range(3):
+        await loop._cycle()
+    records = Records(loop.store, loop._term)
+    assert (await records.stood()) == loop.operation
