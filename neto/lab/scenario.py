@@ -1,23 +1,23 @@
-"""What the emulated WAN is made of: the operator's inventory and peering, and a scenario of links and demands.
-
-Read with plain `tomllib`, apart from the daemon's settings: the lab must not share a misreading with whom it judges.
-"""
+"""What the emulated WAN is made of: the operator's inventory and peering, and a scenario of links and demands."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, cast
+from typing import cast, get_args
 
 from neto.errors import InputError, Problem
 from neto.lab.export import Format
+from neto.lab.toml import Table
 
 KM_PER_MS = 200.0  # light in fibre
 PREFIX_SHARES = (0.4, 0.3, 0.2, 0.1)  # how a demand spreads over the first prefixes of its target; repeated as needed
+NODE_LABELS, ADJACENCY_LABELS, PEER_LABELS = 16000, 24000, 25000  # the latter two count at each router by itself
+MOST_SAMPLING = (1 << 14) - 1  # what a v5 header can say
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Router:
     @property
     def node_label(self) -> int:
         """Label of its node SID."""
-        return 16000 + self.number
+        return NODE_LABELS + self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Cable:
     capacity_mbps: float
     delay_us: float
     metric: int
-    label: int  # adjacency SID, or peer SID
+    label: int  # adjacency SID, or peer SID; means something at `source` only
     local_address: str
     remote_address: str
     srlgs: tuple[int, ...] = ()
@@ -70,8 +70,6 @@ class Scenario:
     """An emulated WAN, whole."""
 
     asn: int
-    community: str
-    local_address: str  # where the daemon is
     speakers: tuple[tuple[str, int], ...]
     collector: tuple[str, int]
     routers: tuple[Router, ...]
@@ -80,7 +78,7 @@ class Scenario:
     groups: Mapping[str, tuple[IPv4Network, ...]]
     isp_asn: Mapping[str, int]
     traffic: tuple[Traffic, ...]
-    delay_bound_us: Mapping[int, float]  # by code point, as the intents say it
+    delay_bound_us: Mapping[int, float]  # by code point, as the intents say it; inf for all others
     class_of: Mapping[int, str]  # by code point; every other: the last class
     classes: tuple[str, ...]  # highest first
     tick_s: float
@@ -88,168 +86,189 @@ class Scenario:
     export_s: float
     sampling: int
 
+    def class_row(self, dscp: int) -> int:
+        """Row of the class that a code point tells; 0 is the highest."""
+        return self.classes.index(self.class_of.get(dscp, self.classes[-1]))
+
+    def spread(self, to: str) -> dict[IPv4Network, float]:
+        """Return how traffic spreads over the prefixes of a router or of a prefix group; `to` may be one prefix.
+
+        Raises KeyError when there is no such target.
+        """
+        targets = {router.name: router.prefixes for router in self.routers} | dict(self.groups)
+        if to in targets:
+            return spread(targets[to])
+        for prefixes in targets.values():
+            for prefix in prefixes:
+                if str(prefix) == to:
+                    return {prefix: 1.0}
+        raise KeyError(f"router, prefix group or prefix {to}")
+
+
+def spread(prefixes: Collection[IPv4Network]) -> dict[IPv4Network, float]:
+    """Return the share of each prefix, the first ones larger."""
+    weights = [PREFIX_SHARES[place % len(PREFIX_SHARES)] for place in range(len(prefixes))]
+    return {prefix: weight / sum(weights) for prefix, weight in zip(prefixes, weights, strict=True)}
+
 
 def load_scenario(config: Path, port_offset: int = 0) -> Scenario:
     """Read neto.toml and the files that it names.
 
     port_offset: added to every port that the lab listens on or sends to.
-    Raises InputError naming file and key.
+    Raises InputError with every problem found.
     """
+    problems: list[Problem] = []
+    main = Table.read(config, problems)
+    names = [
+        main.text("inventory", "config/inventory.toml"),
+        main.text("peering", ""),
+        main.text("intents", "config/intents.toml"),
+        main.text("lab"),
+    ]
+    if problems:
+        raise InputError(problems)
     base = config.absolute().parent
-    main = _toml(config)
-    if "lab" not in main:
-        raise _bad(config, "lab", "is missing; accepted: the file of the emulated WAN's scenario")
-    path = base / main["lab"]
-    try:
-        return _build(
-            main,
-            _toml(base / main["inventory"]),
-            _toml(base / main["peering"]) if "peering" in main else {},
-            _toml(base / main["intents"]),
-            _toml(path),
-            port_offset,
-        )
-    except KeyError as error:
-        raise _bad(path, str(error.args[0]), "is missing, in the scenario or in a file that it builds on") from error
-    except (TypeError, ValueError) as error:
-        raise _bad(path, "", str(error)) from error
+    tables = [Table.read(base / name, problems) if name else main.table("peering") for name in names]
+    scenario = _build(main, *tables, offset=port_offset)
+    if problems:
+        raise InputError(problems)
+    return scenario
 
 
-def _build(
-    main: dict[str, Any],
-    inventory: dict[str, Any],
-    peering: dict[str, Any],
-    intents: dict[str, Any],
-    lab: dict[str, Any],
-    offset: int,
-) -> Scenario:
-    listen, _, port = main.get("netflow", {}).get("listen", "127.0.0.1:2055").rpartition(":")
-    formats = lab.get("netflow", {})
-    routers = tuple(
-        Router(
-            name=row["name"],
-            number=number,
-            loopback=row["router_id"],
-            bgp=_endpoint(row["bgp"], offset),
-            ssh=_endpoint(row["ssh"], offset),
-            prefixes=tuple(IPv4Network(prefix) for prefix in row.get("prefixes", ())),
-            netflow=_format(formats.get(row["name"], "ipfix")),
-        )
-        for number, row in enumerate(inventory["router"], start=1)
-    )
-    groups = {
-        row["name"]: tuple(IPv4Network(prefix) for prefix in row["prefixes"]) for row in peering.get("prefix_group", ())
-    }
-    names = {router.name for router in routers}
+def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: Table, *, offset: int) -> Scenario:
+    lab.only("tick_s", "igp_convergence_s", "export_s", "sampling", "netflow", "link", "demand")
+    routers = tuple(_routers(inventory, lab.table("netflow"), offset))
+    groups = {row.text("name"): row.prefixes("prefixes") for row in peering.tables("prefix_group")}
+    names = tuple(router.name for router in routers)
     targets = {router.name: router.prefixes for router in routers} | groups
-    classes = intents["class"]
+    classes = [(row.text("name"), row.integers("dscp"), _bound_us(row)) for row in intents.tables("class")]
+    if not classes:
+        intents.wrong("class", "is missing")
+    isp_asn = {row.text("name"): row.integer("asn", least=1) for row in peering.tables("isp")}
+    cables = (*_links(lab, names), *_peering_links(peering, names, isp_asn))
+    for name, count in Counter(cable.name for cable in cables).items():
+        if count > 1:
+            lab.wrong("link", f"{name!r} names {count} links; accepted: a name of its own for each, peering links too")
     return Scenario(
-        asn=main["bgp"]["asn"],
-        community=f"{main['bgp']['asn']}:{main['bgp'].get('community', 900)}",
-        local_address=main["bgp"]["local_address"],
-        speakers=tuple((row["address"], row.get("port", 179) + offset) for row in main["bgpls"]["speaker"]),
-        collector=(listen, int(port) + offset),
+        asn=main.table("bgp").integer("asn", least=1),
+        speakers=tuple(
+            (row.address("address"), row.port("port", 179, offset=offset))
+            for row in main.table("bgpls").tables("speaker")
+        ),
+        collector=main.table("netflow").endpoint("listen", "127.0.0.1:2055", offset=offset),
         routers=routers,
-        cables=(*_links(lab["link"], names), *_peering_links(peering.get("peering_link", ()), names)),
-        exits=_exits(peering.get("egress", ()), groups),
+        cables=cables,
+        exits=_exits(peering, groups, tuple(cable.name for cable in cables if not cable.target)),
         groups=groups,
-        isp_asn={row["name"]: row["asn"] for row in peering.get("isp", ())},
-        traffic=tuple(_traffic(lab["demand"], names, targets)),
-        delay_bound_us={
-            dscp: float(row.get("max_delay_ms", math.inf)) * 1000 for row in classes for dscp in row.get("dscp", ())
-        },
-        class_of={dscp: row["name"] for row in classes for dscp in row.get("dscp", ())},
-        classes=tuple(row["name"] for row in classes),
-        tick_s=float(lab.get("tick_s", 0.2)),
-        convergence_s=float(lab.get("igp_convergence_s", 0.3)),
-        export_s=float(lab.get("export_s", 0.5)),
-        sampling=int(lab.get("sampling", 1000)),
+        isp_asn=isp_asn,
+        traffic=tuple(_traffic(lab, names, {name: each for name, each in targets.items() if each})),
+        delay_bound_us={dscp: bound_us for _, dscps, bound_us in classes for dscp in dscps},
+        class_of={dscp: name for name, dscps, _ in classes for dscp in dscps},
+        classes=tuple(name for name, _, _ in classes),
+        tick_s=lab.number("tick_s", 0.2, above=0),
+        convergence_s=lab.number("igp_convergence_s", 0.3),
+        export_s=lab.number("export_s", 0.5, above=0),
+        sampling=lab.integer("sampling", 1000, least=1, most=MOST_SAMPLING),
     )
 
 
-def _links(rows: list[dict[str, Any]], routers: set[str]) -> Iterator[Cable]:
+def _routers(inventory: Table, formats: Table, offset: int) -> Iterator[Router]:
+    rows = inventory.tables("router")
+    if not rows:
+        inventory.wrong("router", "is missing")
+    formats.only(*(row.text("name") for row in rows))
     for number, row in enumerate(rows, start=1):
-        a, b = row["a"], row["b"]
-        for end in (a, b):
-            if end not in routers:
-                raise ValueError(f"link {row['name']}: {end!r} is no router of the inventory")
-        subnet = f"10.254.{number // 64}.{number % 64 * 4}"
-        ends = [str(next(IPv4Network(f"{subnet}/30").hosts())), str(list(IPv4Network(f"{subnet}/30").hosts())[1])]
+        name = row.text("name")
+        yield Router(
+            name=name,
+            number=number,
+            loopback=row.address("router_id"),
+            bgp=row.endpoint("bgp", offset=offset),
+            ssh=row.endpoint("ssh", offset=offset),
+            prefixes=row.prefixes("prefixes"),
+            netflow=cast(Format, formats.one_of(name, get_args(Format), "ipfix")),
+        )
+
+
+def _bound_us(row: Table) -> float:
+    return row.number("max_delay_ms", above=0) * 1000 if "max_delay_ms" in row else math.inf
+
+
+def _links(lab: Table, routers: Collection[str]) -> Iterator[Cable]:
+    at: Counter[str] = Counter()  # adjacency SIDs given out
+    seen: set[str] = set()
+    for number, row in enumerate(lab.tables("link"), start=1):
+        row.only("name", "a", "b", "distance_km", "capacity_mbps", "igp_metric", "srlgs")
+        a, b = row.one_of("a", routers), row.one_of("b", routers)
+        name = row.text("name", f"{a}-{b}")
+        if a == b:
+            row.wrong("b", f"{b!r} is both ends; accepted: two routers")
+        if name in seen:
+            row.wrong("name", f"{name!r} is already the name of a link")
+        seen.add(name)
+        subnet = IPv4Network((int(IPv4Network("10.254.0.0/16").network_address) + 4 * number, 30))
+        ends = [str(host) for host in subnet.hosts()]
+        capacity_mbps = row.number("capacity_mbps", above=0)
+        delay_us = round(row.number("distance_km") / KM_PER_MS * 1000)
+        metric = row.integer("igp_metric", least=1, most=(1 << 24) - 2)  # IS-IS wide; the largest means: not for use
+        srlgs = row.integers("srlgs")
         for direction, (source, target) in enumerate(((a, b), (b, a))):
+            at[source] += 1
             yield Cable(
-                name=f"{source}-{target}" if row["name"] == f"{a}-{b}" else f"{row['name']}:{source}",
+                name=f"{source}-{target}" if name == f"{a}-{b}" else f"{name}:{source}",
                 source=source,
                 target=target,
-                capacity_mbps=float(row["capacity_mbps"]),
-                delay_us=round(float(row["distance_km"]) / KM_PER_MS * 1000),
-                metric=int(row["igp_metric"]),
-                label=24000 + 2 * number + direction,
+                capacity_mbps=capacity_mbps,
+                delay_us=delay_us,
+                metric=metric,
+                label=ADJACENCY_LABELS + at[source],
                 local_address=ends[direction],
                 remote_address=ends[1 - direction],
-                srlgs=tuple(row.get("srlgs", ())),
+                srlgs=srlgs,
             )
 
 
-def _peering_links(rows: list[dict[str, Any]], routers: set[str]) -> Iterator[Cable]:
-    for number, row in enumerate(rows, start=1):
-        if row["node"] not in routers:
-            raise ValueError(f"peering link {row['name']}: {row['node']!r} is no router of the inventory")
+def _peering_links(peering: Table, routers: Collection[str], isps: Collection[str]) -> Iterator[Cable]:
+    at: Counter[str] = Counter()  # peer SIDs given out
+    for row in peering.tables("peering_link"):
+        border = row.one_of("node", routers)
+        at[border] += 1
         yield Cable(
-            name=row["name"],
-            source=row["node"],
+            name=row.text("name"),
+            source=border,
             target="",
-            capacity_mbps=float(row["capacity_mbps"]),
+            capacity_mbps=row.number("capacity_mbps", above=0),
             delay_us=0.0,
             metric=0,
-            label=25000 + number,
-            local_address=row["local_address"],
-            remote_address=row["peer_address"],
-            isp=row["isp"],
+            label=PEER_LABELS + at[border],
+            local_address=row.address("local_address", ""),
+            remote_address=row.address("peer_address", ""),
+            isp=row.one_of("isp", isps),
         )
 
 
-def _exits(rows: list[dict[str, Any]], groups: Mapping[str, object]) -> dict[str, tuple[tuple[str, float], ...]]:
-    return {
-        group: tuple((r["peering_link"], float(r["delay_us"])) for r in rows if r["prefix_group"] == group)
-        for group in groups
-    }
+def _exits(peering: Table, groups: Collection[str], links: Collection[str]) -> dict[str, tuple[tuple[str, float], ...]]:
+    exits: dict[str, tuple[tuple[str, float], ...]] = dict.fromkeys(groups, ())
+    for row in peering.tables("egress"):
+        group = row.one_of("prefix_group", groups)
+        link, delay_us = row.one_of("peering_link", links), row.number("delay_us")
+        exits[group] = (*exits.get(group, ()), (link, delay_us))
+    return exits
 
 
-def _traffic(
-    rows: list[dict[str, Any]], routers: set[str], targets: Mapping[str, tuple[IPv4Network, ...]]
-) -> Iterator[Traffic]:
-    for row in rows:
-        source, target = row["source"], row["to"]
-        if source not in routers or not targets.get(target):
-            raise ValueError(f"demand from {source!r} to {target!r}: accepted are routers and prefix groups")
-        prefixes = targets[target]
-        shares = [PREFIX_SHARES[place % len(PREFIX_SHARES)] for place in range(len(prefixes))]
-        for dscp, mbps in row["mbps"].items():
-            if not math.isfinite(mbps) or mbps < 0:
-                raise ValueError(f"demand from {source} to {target}: {mbps} Mbit/s; accepted: 0 or more")
-            for prefix, share in zip(prefixes, shares, strict=True):
-                yield Traffic(source, prefix, int(dscp), mbps * share / sum(shares))
-
-
-def _format(text: str) -> Format:
-    if text in {"v5", "v9", "ipfix"}:
-        return cast(Format, text)
-    raise ValueError(f"netflow {text!r}; accepted: v5, v9, ipfix")
-
-
-def _endpoint(text: str, offset: int) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
-    return address, int(port) + offset
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except OSError as error:
-        raise _bad(path, "", f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise _bad(path, "", f"is not TOML: {error}") from error
-
-
-def _bad(path: Path, key: str, message: str) -> InputError:
-    return InputError([Problem(str(path), 0, key, message)])
+def _traffic(lab: Table, routers: Collection[str], targets: Mapping[str, tuple[IPv4Network, ...]]) -> Iterator[Traffic]:
+    seen: set[tuple[str, str]] = set()
+    for row in lab.tables("demand"):
+        row.only("source", "to", "mbps")
+        source, target = row.one_of("source", routers), row.one_of("to", targets)
+        if (source, target) in seen:
+            row.wrong("to", f"demand from {source} to {target} is already given")
+        seen.add((source, target))
+        rates = row.table("mbps")
+        for code_point in rates:
+            if not (code_point.isascii() and code_point.isdigit() and int(code_point) <= 63):  # noqa: PLR2004 six bits
+                rates.wrong(code_point, "is no code point; accepted: 0 to 63")
+                continue
+            mbps = rates.number(code_point)
+            for prefix, share in spread(targets.get(target, ())).items():
+                yield Traffic(source, prefix, int(code_point), mbps * share)

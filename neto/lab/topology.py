@@ -38,7 +38,7 @@ def objects_of(scenario: Scenario, down: Collection[str]) -> dict[bytes, bytes]:
                     name=cable.name,
                 )
             )
-        else:
+        elif cable.local_address and cable.remote_address:  # nothing tells it without
             specs.append(
                 EpeLinkSpec(
                     nodes[cable.source],

@@ -1,95 +1,107 @@
 """The emulated WAN, alive: routers behind BGP and SSH, two BGP-LS speakers, flow exports, and the fluid model.
 
-Every change of what forwards (a route, a commit, a cable, a demand) is put through the model at once, not at the next
-tick: the ledger sees each state that the network is in, however short.
+Every change of what forwards (a route, a commit, a cable, a demand) is put through the model when it happens, not at
+the next tick: the ledger sees each state that the network is in, however short. What one turn of the event loop
+changes together, one UPDATE or one commit, is one state.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import contextlib
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import structlog
 
-from neto.lab.accounting import OVER, Ledger, State
-from neto.lab.bgp import LsSpeaker, RouterBgp
-from neto.lab.export import Exporter, Flow
+from neto.lab.accounting import Ledger, State
+from neto.lab.bgp import Listener, LsSpeaker, RouterBgp
+from neto.lab.exports import FlowExports, Key, Meter
+from neto.lab.fluid import Fluid, Stream
 from neto.lab.forwarding import Forwarding, router_states
 from neto.lab.keys import make_keys
+from neto.lab.narrator import Narrator
 from neto.lab.router import OtherRoute, Validity
-from neto.lab.scenario import Scenario, Traffic
+from neto.lab.scenario import Scenario
 from neto.lab.ssh import RouterServer, serve_router
 from neto.lab.state import RouterState
 from neto.lab.topology import objects_of
 from neto.lab.way import HERE, Way
 
 SUMMARY_S = 10.0
-TEMPLATES_S = 5.0  # a collector that starts later than we is blind for so long
-PACKET_OCTETS = 1000
-FLOWS_PER_TRAFFIC = 2  # five-tuples that one demand is exported as
+GOODBYE_S = 2.0  # how long clients may take to see that a router is gone
 
 _log = structlog.get_logger("lab")
 
 
 @dataclass(slots=True)
-class _Stream:
-    """Traffic with where it goes now."""
+class Demand:
+    """Traffic of one code point from a router to a prefix, and where it goes now."""
 
-    traffic: Traffic
-    mbps: float
-    way: Way
-    class_row: int
+    source: str
+    prefix: IPv4Network
+    dscp: int
+    class_row: int  # 0 = highest
+    base_mbps: float  # before `scale`
+    way: Way = HERE
+    delivered_mbps: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return self.source, self.prefix, self.dscp
 
 
 class World:
     """One emulated WAN. Inert until `start`."""
 
     def __init__(self, scenario: Scenario, directory: Path) -> None:
+        """directory: where keys are kept."""
         self.scenario = scenario
         self.states: dict[str, RouterState] = router_states(scenario.routers)
         self.bgp: dict[str, RouterBgp] = {}
         self.ssh: dict[str, RouterServer] = {}
+        self.speakers = {address: LsSpeaker(address, port, scenario.asn) for address, port in scenario.speakers}
+        self.demands: dict[Key, Demand] = {}
         self.scale = 1.0
+        self.legacy = asyncio.Event()  # no router has a route of the daemon's
+        self._epoch = time.time() - time.monotonic()
         self._directory = directory
         self._cable = {cable.name: cable for cable in scenario.cables}
-        self._down: set[str] = set()  # physically
-        self._known_down: set[str] = set()  # as the IGP knows
+        self._down: frozenset[str] = frozenset()  # physically
+        self._known_down: frozenset[str] = frozenset()  # as the IGP knows
         self._igp_timer: asyncio.TimerHandle | None = None
-        self._speakers = [LsSpeaker(address, port, scenario.asn) for address, port in scenario.speakers]
-        self._streams: list[_Stream] = []
-        self._by_router: dict[str, list[_Stream]] = defaultdict(list)
-        self._stale: set[str] = set()  # routers whose streams may go elsewhere now
+        self._of_router: dict[str, list[Demand]] = defaultdict(list)
+        self._stale: set[str] = set()  # routers whose traffic may go elsewhere now
+        self._settling: asyncio.Handle | None = None
         self._forwarding = Forwarding(scenario, frozenset(self._cable))
-        self.ledger = Ledger({c.name: c.capacity_mbps for c in scenario.cables}, scenario.classes, time.monotonic())
-        self._exporters = {
-            r.name: Exporter(r.netflow, r.number, sampling=scenario.sampling, template_every_s=TEMPLATES_S)
-            for r in scenario.routers
-        }
-        self.legacy = asyncio.Event()  # no router has a route of the daemon's
-        self._told_over: frozenset[str] = frozenset()
+        capacity_mbps = {cable.name: cable.capacity_mbps for cable in scenario.cables}
+        self._fluid = Fluid(capacity_mbps, scenario.classes)
+        self.ledger = Ledger(capacity_mbps, scenario.classes, self.clock())
+        self._narrator = Narrator(self.states, self.ledger)
+        self._meter = Meter(scenario)
+        for traffic in scenario.traffic:
+            self._add(traffic.source, traffic.prefix, traffic.dscp, traffic.mbps)
+
+    def clock(self) -> float:
+        """Unix seconds that no change of the system's clock disturbs."""
+        return self._epoch + time.monotonic()
 
     # Life
 
     async def start(self) -> None:
-        """Listen everywhere. Raises OSError when a port is taken."""
+        """Listen everywhere. Raises OSError when an address is taken."""
         scenario = self.scenario
         keys = make_keys(self._directory, {router.name: router.ssh for router in scenario.routers})
-        last = len(scenario.classes) - 1
-        rows = {name: row for row, name in enumerate(scenario.classes)}
-        for traffic in scenario.traffic:
-            row = rows[scenario.class_of.get(traffic.dscp, scenario.classes[last])]
-            stream = _Stream(traffic, traffic.mbps, HERE, row)
-            self._streams.append(stream)
-            self._by_router[traffic.source].append(stream)
         for router in scenario.routers:
             name, state = router.name, self.states[router.name]
-            self.bgp[name] = RouterBgp(state, *router.bgp, scenario.asn, on_change=self._changer(name, "routes"))
+            changed = self._changer(name)
+            self.bgp[name] = RouterBgp(state, *router.bgp, scenario.asn, on_change=changed)
             await self.bgp[name].start()
             self.ssh[name] = await serve_router(
                 state,
@@ -99,24 +111,41 @@ class World:
                 validity=self._validity(name),
                 other_routes=self._other_routes,
             )
-            self.ssh[name].router.committed = self._changer(name, "policies")
-        for speaker in self._speakers:
+            self.ssh[name].router.committed = changed
+        for speaker in self.speakers.values():
             await speaker.start()
         self._tell_topology()
-        self._all_changed()
+        self._stale.update(self.states)
+        self.settle()
 
     async def run(self) -> None:
         """Export flows and tell how things stand, until cancelled."""
         async with asyncio.TaskGroup() as work:
-            work.create_task(self._export(), name="flow exports")
-            work.create_task(self._summarise(), name="summary")
+            work.create_task(FlowExports(self.scenario, self._meter, self.clock).run(), name="flow exports")
+            work.create_task(self._tick(), name="ticks")
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening; every session ends."""
+        for timer in (self._igp_timer, self._settling):
+            if timer:
+                timer.cancel()
         for server in self.ssh.values():
             server.close()
-        for listener in (*self.bgp.values(), *self._speakers):
-            await listener.stop()
+        await asyncio.gather(*(listener.stop() for listener in (*self.bgp.values(), *self.speakers.values())))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await asyncio.gather(*(server.wait_closed() for server in self.ssh.values()))
+
+    async def _tick(self) -> None:
+        summary = self.clock() + SUMMARY_S
+        while True:
+            await asyncio.sleep(self.scenario.tick_s)
+            now = self.clock()
+            self.ledger.tick(now)
+            self._narrator.tick()
+            if now >= summary:
+                summary = now + SUMMARY_S
+                self._narrator.summary(now)
 
     # What can be done to it
 
@@ -129,24 +158,41 @@ class World:
         self._change_cables(self._down - self._pair(name), "link.restored", name)
 
     def scale_demand(self, factor: float) -> None:
-        """Multiply every demand of the scenario by a factor."""
+        """Multiply every demand by a factor. Raises ValueError for what is no factor."""
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ValueError(f"{factor} is no factor; accepted: 0 or more")
         self.scale = factor
-        for stream in self._streams:
-            stream.mbps = stream.traffic.mbps * factor
         _log.info("demand.scaled", factor=factor)
-        self._enter()
+        self._rates_changed(self.demands.values())
+
+    def set_demand(self, source: str, to: str, dscp: int, mbps: float) -> None:
+        """Set the traffic of one code point toward a router, a prefix group or one prefix; new or old, as it is now.
+
+        Raises KeyError for a source or target that there is not, ValueError for what is no code point or rate.
+        """
+        shares = self.scenario.spread(to)
+        if source not in self.states:
+            raise KeyError(f"router {source}")
+        if not (0 <= dscp <= 63 and math.isfinite(mbps) and mbps >= 0):  # noqa: PLR2004 six bits
+            raise ValueError(f"dscp {dscp}, {mbps} Mbit/s; accepted: a code point 0 to 63 and a rate of 0 or more")
+        changed = [
+            self._add(source, prefix, dscp, mbps * share / (self.scale or 1)) for prefix, share in shares.items()
+        ]
+        _log.info("demand.set", source=source, to=to, dscp=dscp, mbps=mbps)
+        self._stale.add(source)
+        self._rates_changed(changed)
 
     def drop_session(self, name: str) -> None:
-        """End a router's BGP session without a word."""
-        self.bgp[name].drop()
+        """End the BGP session of a router or of a speaker's address without a word. Raises KeyError."""
+        listener: Listener = self.bgp[name] if name in self.bgp else self.speakers[name]
+        listener.drop()
 
     # What it says
 
     @property
     def steered_share(self) -> float:
         """Share of the offered traffic that follows a policy of the daemon's."""
-        state = self.ledger.state
-        return state.steered_mbps / state.offered_mbps if state.offered_mbps else 0.0
+        return self._narrator.steered_share
 
     @property
     def coloured_routes(self) -> int:
@@ -155,12 +201,16 @@ class World:
 
     def overloaded(self) -> list[str]:
         """Links over capacity now."""
-        return sorted(link for link, share in self.ledger.utilisation().items() if share > OVER)
+        return self.ledger.overloaded()
 
     @property
     def links_down(self) -> frozenset[str]:
         """Cables that are cut."""
-        return frozenset(self._down)
+        return self._down
+
+    def mbps(self, demand: Demand) -> float:
+        """Rate of a demand now."""
+        return demand.base_mbps * self.scale
 
     # Cables and the IGP
 
@@ -173,12 +223,12 @@ class World:
             if other.name == name or (other.local_address == cable.remote_address and other.target == cable.source)
         }
 
-    def _change_cables(self, down: set[str], event: str, name: str) -> None:
+    def _change_cables(self, down: frozenset[str], event: str, name: str) -> None:
         if down == self._down:
             return
         self._down = down
         _log.warning(event, link=name, igp_knows_in_s=self.scenario.convergence_s)
-        self._enter()
+        self.settle()
         if self._igp_timer:
             self._igp_timer.cancel()
         loop = asyncio.get_running_loop()
@@ -186,15 +236,16 @@ class World:
 
     def _converge(self) -> None:
         """Let every router know which links are up."""
-        self._known_down = set(self._down)
+        self._known_down = self._down
         self._forwarding = Forwarding(self.scenario, frozenset(self._cable.keys() - self._known_down))
         self._tell_topology()
-        self._all_changed()
-        _log.info("igp.converged", down=sorted(self._known_down))
+        self._stale.update(self.states)
+        self.settle()
+        _log.info("igp.converged", down=" ".join(sorted(self._known_down)))
 
     def _tell_topology(self) -> None:
         told = objects_of(self.scenario, self._known_down)
-        for speaker in self._speakers:
+        for speaker in self.speakers.values():
             speaker.set(told)
 
     def _validity(self, name: str) -> Validity:
@@ -204,132 +255,63 @@ class World:
         """What every router knows without us: the routers' own prefixes."""
         return tuple(OtherRoute(prefix, r.loopback) for r in self.scenario.routers for prefix in r.prefixes)
 
-    # The fluid model
+    # Demand and the fluid model
 
-    def _changer(self, name: str, what: str) -> Callable[[], None]:
+    def _add(self, source: str, prefix: IPv4Network, dscp: int, base_mbps: float) -> Demand:
+        demand = Demand(source, prefix, dscp, self.scenario.class_row(dscp), base_mbps)
+        known = self.demands.setdefault(demand.key, demand)
+        known.base_mbps = base_mbps
+        if known is demand:
+            self._of_router[source].append(demand)
+        self._meter.rate(demand.key, self.mbps(demand), self.clock())
+        return known
+
+    def _rates_changed(self, demands: Iterable[Demand]) -> None:
+        now = self.clock()
+        for demand in demands:
+            self._meter.rate(demand.key, self.mbps(demand), now)
+        self.settle()
+
+    def _changer(self, name: str) -> Callable[[], None]:
         def changed() -> None:
             self._stale.add(name)
-            self._enter()
-            _log.debug("router.changed", router=name, what=what)
+            self._narrator.touch(name)
+            if self._settling is None:
+                self._settling = asyncio.get_running_loop().call_soon(self.settle)
 
         return changed
 
-    def _all_changed(self) -> None:
-        self._stale.update(self.states)
-        self._enter()
-
-    def _enter(self) -> None:
+    def settle(self) -> None:
         """Put the present state of everything through the model and into the ledger."""
+        if self._settling:
+            self._settling.cancel()
+            self._settling = None
         for name in self._stale:
-            state = self.states[name]
-            for stream in self._by_router[name]:
-                stream.way = self._forwarding.way(state, stream.traffic.prefix, stream.traffic.dscp)
+            demands = self._of_router[name]
+            ways = self._forwarding.ways(self.states[name], [(each.prefix, each.dscp) for each in demands])
+            for demand, way in zip(demands, ways, strict=True):
+                demand.way = way
         self._stale.clear()
+        (self.legacy.clear if self.coloured_routes else self.legacy.set)()
+        self._narrator.episodes(self.ledger.enter(self._state(), self.clock()))
+
+    def _state(self) -> State:
+        demands = list(self.demands.values())
+        rates = [self.mbps(demand) for demand in demands]
+        streams = [Stream(demand.way, demand.class_row, mbps) for demand, mbps in zip(demands, rates, strict=True)]
+        outcome = self._fluid.flow(streams, self._down)
         classes = len(self.scenario.classes)
-        load: dict[str, list[float]] = {cable: [0.0] * classes for cable in self._cable}
-        astray = steered = offered = 0.0
-        delays = [0.0] * classes
-        late: list[str] = []
-        for stream in self._streams:
-            way, mbps, row = stream.way, stream.mbps, stream.class_row
+        offered, delivered, delays = [0.0] * classes, [0.0] * classes, [0.0] * classes
+        steered, late = 0.0, []
+        for demand, mbps, arriving in zip(demands, rates, outcome.delivered_mbps.tolist(), strict=True):
+            demand.delivered_mbps = arriving
             if mbps <= 0:
                 continue
-            offered += mbps
-            steered += mbps if way.steered else 0.0
-            astray += mbps * way.lost
-            for link, share in way.shares.items():
-                if link in self._down:
-                    astray += mbps * share
-                else:
-                    load[link][row] += mbps * share
-            delays[row] = max(delays[row], way.delay_us)
-            if way.delay_us > self.scenario.delay_bound_us.get(stream.traffic.dscp, float("inf")):
-                late.append(f"{stream.traffic.source} to {stream.traffic.prefix}: {way.delay_us / 1000:.1f} ms")
-        (self.legacy.clear if self.coloured_routes else self.legacy.set)()
-        self.ledger.enter(State(load, astray, delays, late, steered, offered), time.monotonic())
-        self._tell()
-
-    def _tell(self) -> None:
-        """Log what changed for people: links that fill up or clear, and how much is steered."""
-        over = frozenset(self.overloaded())
-        utilisation = self.ledger.utilisation()
-        for link in sorted(over - self._told_over):
-            _log.warning("link.over_capacity", link=link, full=f"{utilisation[link]:.0%}")
-        for link in sorted(self._told_over - over):
-            _log.info("link.clear", link=link, full=f"{utilisation[link]:.0%}")
-        self._told_over = over
-
-    async def _summarise(self) -> None:
-        while True:
-            await asyncio.sleep(SUMMARY_S)
-            utilisation = self.ledger.utilisation()
-            worst = max(utilisation, key=lambda link: utilisation[link])
-            account = self.ledger.since("start", time.monotonic())
-            _log.info(
-                "lab.stands",
-                steered=f"{self.steered_share:.0%}",
-                routes=self.coloured_routes,
-                over_capacity=len(self._told_over),
-                worst=f"{worst} {utilisation[worst]:.0%}",
-                lost_gbit=round(sum(account.lost_mbit.values()) / 1000, 1),
-            )
-
-    # Flow exports
-
-    async def _export(self) -> None:
-        """Send what each router saw enter, from its own address, every `export_s`."""
-        sockets = {router.name: _socket(router.bgp[0]) for router in self.scenario.routers}
-        last = time.time()
-        try:
-            while True:
-                await asyncio.sleep(self.scenario.export_s)
-                now = time.time()
-                for name, out in sockets.items():
-                    flows = [flow for stream in self._by_router[name] for flow in _flows(stream, last, now, self._home)]
-                    for packet in self._exporters[name].packets(flows, now):
-                        _send(out, packet, self.scenario.collector)
-                last = now
-        finally:
-            for out in sockets.values():
-                out.close()
-
-    @property
-    def _home(self) -> Mapping[str, IPv4Network]:
-        """A prefix of each router, for the sources of its flows."""
-        return {router.name: router.prefixes[0] for router in self.scenario.routers if router.prefixes}
-
-
-def _flows(stream: _Stream, begins: float, ends: float, home: Mapping[str, IPv4Network]) -> Iterable[Flow]:
-    octets = int(stream.mbps * 1e6 / 8 * (ends - begins) / FLOWS_PER_TRAFFIC)
-    if octets <= 0:
-        return
-    source = home.get(stream.traffic.source, IPv4Network("192.0.2.0/32"))
-    for number in range(FLOWS_PER_TRAFFIC):
-        yield Flow(
-            src=IPv4Address(int(source.network_address) + (1 + number) % source.num_addresses),
-            dst=IPv4Address(
-                int(stream.traffic.prefix.network_address) + (1 + number) % stream.traffic.prefix.num_addresses
-            ),
-            octets=octets,
-            packets=max(1, octets // PACKET_OCTETS),
-            tos=stream.traffic.dscp << 2,
-            in_if=1,
-            out_if=2,
-            start=begins,
-            end=ends,
-        )
-
-
-def _socket(address: str) -> socket.socket:
-    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    out.setblocking(False)
-    out.bind((address, 0))
-    return out
-
-
-def _send(out: socket.socket, packet: bytes, to: tuple[str, int]) -> None:
-    """Send a datagram; with no collector there it goes nowhere, as flow exports do."""
-    try:
-        out.sendto(packet, to)
-    except OSError:
-        return
+            row, delay_us = demand.class_row, demand.way.delay_us
+            offered[row] += mbps
+            delivered[row] += arriving
+            steered += mbps if demand.way.steered else 0.0
+            delays[row] = max(delays[row], delay_us)
+            if delay_us > self.scenario.delay_bound_us.get(demand.dscp, math.inf):
+                late.append(f"{demand.source} to {demand.prefix}: {delay_us / 1000:.1f} ms")
+        return State(outcome.load_mbps, outcome.lost_mbps, offered, delivered, steered, delays, late)
