@@ -58,6 +58,8 @@ def solve(
     json_out: Annotated[
         str | None, typer.Option("--json", help="Write the allocation here; - for standard output.")
     ] = None,
+    *,
+    exact: Annotated[bool, typer.Option("--exact", help="Exactly max-min fair, however large the problem.")] = False,
 ) -> None:
     """Allocate offline: strict precedence of classes, max-min fair inside a class, then the least delay."""
     _check_options(paths, headroom, max_sids)
@@ -68,7 +70,7 @@ def solve(
     if max_sids is not None:
         candidates = _within_depth(given.joint, candidates, max_sids)
     available = given.joint.capacity_mbps * (1 - headroom)
-    allocation = allocate(given.joint, given.demands, given.classes, candidates, available)
+    allocation = allocate(given.joint, given.demands, given.classes, candidates, available, exact=exact)
     seconds = time.perf_counter() - began
     if json_out is not None:
         used = np.flatnonzero(allocation.rate_mbps > 0).tolist()

@@ -24,6 +24,7 @@ from neto.model.intent import TrafficClass
 from neto.model.topology import Mbps, Topology
 
 _DREGS = 1e-9  # share of a link that is not worth filling
+_MIN_GAIN = 0.02  # relative gain in delay that is worth moving traffic for
 _CRUMB = 1e-6  # share of a demand's rate below which a path is not worth a policy
 
 
@@ -42,11 +43,11 @@ def allocate(
     paths: a row of paths for each demand, in order of delay. available_mbps: (links,) what may be used, net of the
     general headroom and of traffic that is not ours; less than nothing counts as nothing. A class with a headroom of
     its own fills a link, with the classes above it, to (1 - headroom) x capacity at most. running: (paths,) Mbit/s
-    that now run on these paths.
+    that now run on these paths; a class keeps its splits where they carry the new rates and shorter paths would gain
+    too little. exact: exact max-min fairness however large the problem is.
 
     Infeasible is an answer: a demand gets what there is. Raises ValueError when an input is not a number.
     """
-    del running
     rate = np.array([demand.rate_mbps for demand in demands], dtype=np.float64)
     _refuse(rate, available_mbps, classes, joint)
     row_of = {each.name: row for row, each in enumerate(classes)}
@@ -60,7 +61,8 @@ def allocate(
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
         flows, path = _flows(paths, mine, rate, each, left)
-        given[path], status = _allocate_class(flows, exact=exact)
+        result, status = _allocate_class(flows, exact=exact)
+        given[path] = result if running is None else _steady(flows, result, running[path])
         used = paths.loads(given, len(joint.links))
         took = time.perf_counter() - began
         reports.append(ClassReport(each.name, status, took, float(rate[mine].sum()), float(given[path].sum())))
@@ -112,6 +114,16 @@ def _allocate_class(flows: Flows, *, exact: bool) -> tuple[Mbps, str]:
     if shorter is None:
         return _finished(flows, fair.flow_mbps, fair.rate_mbps), f"{fair.status}; delay is not least: the solver failed"
     return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status
+
+
+def _steady(flows: Flows, flow: Mbps, running: Mbps) -> Mbps:
+    """Return the running splits at the new rates when those fit and cost little delay, else the flow."""
+    rate, ran = flows.rates(flow), flows.rates(running)
+    if (ran[rate > 0] <= 0).any():
+        return flow
+    kept = running * np.divide(rate, ran, out=np.zeros_like(rate), where=ran > 0)[flows.demand_of]
+    fits = (flows.loads(kept) <= flows.capacity_mbps).all()
+    return kept if fits and kept @ flows.delay_us <= (1 + _MIN_GAIN) * (flow @ flows.delay_us) else flow
 
 
 def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:

@@ -22,7 +22,7 @@ from neto.model.topology import Mbps
 
 OPTIMAL = "optimal"
 NEAR = "close to max-min fair, by prices"
-_SMALL = 5000  # hops of all groups' paths up to which exact levels take less than a tenth of a second
+_SMALL = 1500  # hops of all groups' paths up to which exact levels take some hundredths of a second
 _OVER = 1e-7  # relative load above capacity that is rounding
 _NEAR_FULL = 0.97  # links this full join those that are over: they would be next
 

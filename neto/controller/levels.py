@@ -18,6 +18,7 @@ from neto.controller.solver import LinearProgram, Solution, Solver
 from neto.model.topology import Mbps
 
 _SLACK = 1e-9  # relative, granted to what earlier levels have fixed, so that rounding makes nothing infeasible
+_MOST_SLACK = 1e-6  # more is granted, up to this, when it does
 _PRICED = 1e-6  # share of the level's price from which on a group counts as held by it
 
 
@@ -40,6 +41,7 @@ def max_min_levels(groups: Groups, floor: float = 0.0, *, most_programs: int = 1
     flow = np.zeros(len(groups.group_of))
     rows = _Rows.of(groups)
     solver = Solver()
+    slack = _SLACK
     for programs in range(most_programs):
         now = np.where(fixed, level, base)
         volume, slope = group_volumes(groups, now)
@@ -47,7 +49,10 @@ def max_min_levels(groups: Groups, floor: float = 0.0, *, most_programs: int = 1
         level[slope <= 0] = np.inf
         slope = np.where(fixed, 0.0, slope)
         scale = float(np.median(rows.size[~fixed] / slope[~fixed])) if not fixed.all() else 1.0
-        found = solver.solve(rows.program(volume, slope * scale))
+        found = solver.solve(rows.program(volume * (1 - slack), slope * scale))
+        if found is None and slack < _MOST_SLACK:
+            slack *= 10
+            continue
         if found is None:
             level[~fixed] = base
             return Levels(level, flow, complete=False, programs=programs + 1)
@@ -113,6 +118,6 @@ class _Rows:
             np.append(self.column_start, self.column_start[-1] + count),
             np.concatenate([self.row, np.arange(count)]),
             np.concatenate([self.value, -slope / self.size]),
-            np.concatenate([volume / self.size * (1 - _SLACK), np.full(links, -np.inf)]),
+            np.concatenate([volume / self.size, np.full(links, -np.inf)]),
             np.concatenate([np.full(count, np.inf), np.ones(links)]),
         )

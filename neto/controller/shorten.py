@@ -15,16 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from neto.controller.contention import restrict
-from neto.controller.flows import Bools, Floats, Flows, Ints, sum_over_paths
+from neto.controller.flows import Bools, Floats, Flows, Ints, path_loads, sum_over_paths
 from neto.controller.jit import compiled
 from neto.controller.solver import LinearProgram, Solver
 from neto.model.topology import Mbps, Rows
 
 _OVER = 1e-9  # relative load above the limit that is rounding
 _NEAR = 0.99  # links this full of shortest paths get a row together with those that are over
-_ROUNDS = 25  # of price adjustment at each softness
+_ROUNDS = 12  # of price adjustment at each softness
 _SOFT = (0.3, 0.1, 0.03, 0.01)  # in mean delays
 _UNDECIDED = 0.02  # paths this close to the best one, in mean delays, go into the first program
+_KEPT = 3e-3  # paths this close keep their place when columns are weeded
+_PENALTY = 10.0  # mean delays that going over a link costs at first
+_PRICED_OUT = 1e-9  # later on, only paths that the duals find at least as good
 _GAP = 1e-3  # relative distance from the bound that is near enough
 _MOST_PROGRAMS = 40
 
@@ -44,18 +47,22 @@ def least_delay(flows: Flows, flow_mbps: Mbps) -> Shortened | None:
     """
     rate = flows.rates(flow_mbps)
     limit = np.maximum(flows.capacity_mbps, flows.loads(flow_mbps))
-    best = on_shortest(flows, rate)
     active = np.zeros(len(limit), dtype=bool)
-    result = Shortened(best, 0.0)
+    result = Shortened(on_shortest(flows, rate), 0.0)
+    price = np.zeros(len(limit))
+    columns = np.zeros(len(flow_mbps), dtype=bool)
     for _ in range(len(limit) + 1):
         load = flows.loads(result.flow_mbps)
         if not ((load > limit * (1 + _OVER)) & ~active).any():
             return result
+        known = active.copy()
         active |= load > limit * _NEAR
-        found = _with_rows(flows, flow_mbps, rate, limit, active)
+        program = _Program.over(flows, rate, limit, active)
+        start = price[active] if known.any() else program.settled_prices()
+        found = program.solve(start, columns)
         if found is None:
             return None
-        result = found
+        result, price[active] = found
     return None
 
 
@@ -67,57 +74,121 @@ def on_shortest(flows: Flows, rate_mbps: Mbps) -> Mbps:
     return flow
 
 
-def _with_rows(flows: Flows, start_mbps: Mbps, rate: Mbps, limit: Mbps, active: Bools) -> Shortened | None:
-    """Solve with the rows of the active links alone."""
-    row = np.where(active, np.cumsum(active) - 1, -1).astype(np.int32)
-    path_start, links = restrict(flows.path_start, flows.links, row)
-    room = limit[active]
-    mean = float(rate @ _of_first(flows, flows.delay_us)) / max(float(rate.sum()), 1e-300)
-    unit = max(mean, 1e-9)
-    delay = flows.delay_us / unit
-    price = _settle(flows.demand_start, path_start, links, delay, rate, room)
-    served = rate[flows.demand_of] > 0
-    # A demand whose shortest path crosses no active link keeps to it; all others can fall back on where they start.
-    free = np.diff(path_start) == 0
-    first = flows.demand_start[:-1][np.diff(flows.demand_start) > 0]
-    settled = np.zeros(len(rate), dtype=bool)
-    settled[flows.demand_of[first]] = free[first]
-    is_first = np.zeros(len(delay), dtype=bool)
-    is_first[first] = True
-    solver = Solver()
-    columns = np.zeros(len(delay), dtype=bool)
-    near = _UNDECIDED
-    for _ in range(_MOST_PROGRAMS):
-        cost = delay + sum_over_paths(path_start, links, price)
-        above = cost - _least(flows.demand_start, cost)[flows.demand_of]
-        columns |= (above <= near) & served
-        chosen = np.where(settled[flows.demand_of], is_first & served, columns)
-        found = _program(flows.demand_of, path_start, links, delay, rate, room, chosen, solver)
-        if found is None:
-            # What was chosen cannot carry the rates: let everybody stay where they were.
-            if (columns | ~((start_mbps > 0) & served)).all():
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """The problem over the active links alone. Delays and prices are in mean delays."""
+
+    demand_start: Ints
+    demand_of: Ints
+    path_start: Ints  # (paths + 1,) over active links
+    links: Rows
+    delay: Floats  # (paths,)
+    rate: Mbps  # (demands,)
+    room: Mbps  # (active links,)
+    only: Bools  # (paths,) the shortest of a demand, and it crosses no active link: nothing else is needed
+    bound: Bools  # (demands,) have such a path, or no rate
+
+    @classmethod
+    def over(cls, flows: Flows, rate: Mbps, limit: Mbps, active: Bools) -> _Program:
+        row = np.where(active, np.cumsum(active) - 1, -1).astype(np.int32)
+        path_start, links = restrict(flows.path_start, flows.links, row)
+        shortest = on_shortest(flows, rate)
+        mean = float(shortest @ flows.delay_us) / max(float(shortest.sum()), 1e-300)
+        only = (shortest > 0) & (np.diff(path_start) == 0)
+        bound = rate <= 0
+        bound[flows.demand_of[only]] = True
+        delay = flows.delay_us / max(mean, 1e-9)
+        return cls(flows.demand_start, flows.demand_of, path_start, links, delay, rate, limit[active], only, bound)
+
+    def settled_prices(self) -> Floats:
+        """(links,) prices at which the rates about fit the links when each demand takes cheap paths."""
+        price = np.full(len(self.room), 0.01)
+        load = np.empty(len(self.room))
+        rate = np.where(self.bound, 0.0, self.rate)
+        for soft in _SOFT:
+            for _ in range(_ROUNDS):
+                _answer(self.demand_start, self.path_start, self.links, self.delay, rate, price, soft, load)
+                full = np.clip(load / np.maximum(self.room, 1e-300), 0.2, 5.0)
+                price = np.clip(price * full ** (1 / (0.2 + price / soft)), 1e-3 * soft, 1e6)
+        return price
+
+    def solve(self, price: Floats, columns: Bools) -> tuple[Shortened, Floats] | None:
+        """Return the flows and the links' prices. Paths that were worth a column are marked in `columns` (paths,)."""
+        solver = Solver()
+        near, penalty = _PRICED_OUT if columns.any() else _UNDECIDED, _PENALTY
+        free = ~self.bound[self.demand_of]
+        for _ in range(_MOST_PROGRAMS):
+            cost = self.delay + sum_over_paths(self.path_start, self.links, price)
+            above = cost - _least(self.demand_start, cost)[self.demand_of]
+            wanted = free & (above <= near)
+            stuck = not (wanted & ~columns).any()
+            columns |= wanted
+            found = self._program((free & columns) | self.only, penalty, solver)
+            if found is None:
                 return None
-            columns |= (start_mbps > 0) & served
-            near *= 4
-            continue
-        flow, price = found
-        cost = delay + sum_over_paths(path_start, links, price)
-        least = _least(flows.demand_start, cost)
-        total = float(flow @ delay)
-        bound = float(rate[rate > 0] @ least[rate > 0] - price @ room)
-        gap = (total - bound) / max(total, 1e-300)
-        if gap <= _GAP:
-            return Shortened(flow, max(gap, 0.0))
-        near = 1e-9
-    return Shortened(flow, gap) if found is not None else None
+            flow, price, over = found
+            gap = self._gap(flow, price)
+            done = over <= _OVER and (gap <= _GAP or stuck)
+            if done or near == _UNDECIDED:  # the duals know better than earlier prices what is worth a column
+                cost = self.delay + sum_over_paths(self.path_start, self.links, price)
+                columns &= (flow > 0) | (cost - _least(self.demand_start, cost)[self.demand_of] <= _KEPT)
+            if done:
+                return Shortened(flow, gap), price
+            if stuck and near < _UNDECIDED:
+                penalty *= 10  # going over is still cheaper than the paths that would avoid it
+            near = _PRICED_OUT
+        return None
 
+    def _gap(self, flow: Mbps, price: Floats) -> float:
+        """How far the flows are, relatively, from the bound that the prices prove."""
+        cost = self.delay + sum_over_paths(self.path_start, self.links, price)
+        served = self.rate > 0
+        bound = float(self.rate[served] @ _least(self.demand_start, cost)[served] - price @ self.room)
+        total = float(flow @ self.delay)
+        return max(total - bound, 0.0) / max(total, 1e-300)
 
-def _of_first(flows: Flows, value: Floats) -> Floats:
-    """(demands,) value (paths,) of each demand's first path; 0 where there is none."""
-    result = np.zeros(len(flows.demand_mbps))
-    served = np.flatnonzero(np.diff(flows.demand_start) > 0)
-    result[served] = value[flows.demand_start[served]]
-    return result
+    def _program(self, chosen: Bools, penalty: float, solver: Solver) -> tuple[Mbps, Floats, float] | None:
+        """Flows (paths,) of least delay over the chosen paths, link prices, and how far a link is over (relative).
+
+        A demand with one chosen path is not in the program: it takes that path. Where the chosen paths cannot carry
+        the rates, links go over at `penalty` mean delays, which prices then tell. None: the solver failed.
+        """
+        options = np.bincount(self.demand_of[chosen], minlength=len(self.rate))
+        flow = np.where(chosen & (options[self.demand_of] == 1), self.rate[self.demand_of], 0.0)
+        left = self.room - path_loads(self.path_start, self.links, flow, len(self.room))
+        path = np.flatnonzero(chosen & (options[self.demand_of] > 1))
+        if not len(path):
+            return flow, np.where(left < 0, penalty, 0.0), float((-left / self.room).max(initial=0.0))
+        is_open = options > 1
+        opened = int(is_open.sum())
+        sent = self.rate[self.demand_of[path]]
+        counts = np.diff(self.path_start)[path]
+        entry = np.repeat(self.path_start[path] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        column_start = np.concatenate([[0], np.cumsum(counts + 1)])
+        row = np.empty(column_start[-1], dtype=np.int64)
+        value = np.ones(column_start[-1])
+        is_link = np.ones(len(row), dtype=bool)
+        is_link[column_start[:-1]] = False
+        row[~is_link] = (np.cumsum(is_open) - 1)[self.demand_of[path]]
+        row[is_link] = self.links[entry] + opened
+        value[is_link] = np.repeat(sent, counts) / self.room[self.links[entry]]
+        links = len(self.room)
+        scale = float(sent.max())
+        found = solver.solve(
+            LinearProgram(
+                np.concatenate([self.delay[path] * sent, penalty * self.room]) / scale,
+                np.concatenate([column_start, column_start[-1] + 1 + np.arange(links)]),
+                np.concatenate([row, opened + np.arange(links)]),
+                np.concatenate([value, np.full(links, -1.0)]),
+                np.concatenate([np.ones(opened), np.full(links, -np.inf)]),
+                np.concatenate([np.ones(opened), left / self.room + _OVER / 2]),
+            )
+        )
+        if found is None:
+            return None
+        flow[path] = np.maximum(found.x[:-links], 0.0) * sent
+        price = np.abs(found.row_dual[opened:]) * scale / self.room
+        return flow, price, float(found.x[-links:].max())
 
 
 @compiled
@@ -128,18 +199,6 @@ def _least(demand_start: Ints, cost: Floats) -> Floats:
         for path in range(demand_start[demand], demand_start[demand + 1]):
             least[demand] = min(least[demand], cost[path])
     return least
-
-
-def _settle(demand_start: Ints, path_start: Ints, links: Rows, delay: Floats, rate: Mbps, room: Mbps) -> Floats:
-    """(links,) prices, in mean delays, at which the rates about fit the links when each demand takes cheap paths."""
-    price = np.full(len(room), 0.01)
-    load = np.empty(len(room))
-    for soft in _SOFT:
-        for _ in range(_ROUNDS):
-            _answer(demand_start, path_start, links, delay, rate, price, soft, load)
-            full = np.clip(load / np.maximum(room, 1e-300), 0.2, 5.0)
-            price = np.clip(price * full ** (1 / (0.2 + price / soft)), 1e-3 * soft, 1e6)
-    return price
 
 
 @compiled
@@ -170,46 +229,3 @@ def _answer(
             sent = rate[demand] * cost[path - first] / shares
             for hop in range(path_start[path], path_start[path + 1]):
                 load[links[hop]] += sent
-
-
-def _program(
-    demand_of: Ints, path_start: Ints, links: Rows, delay: Floats, rate: Mbps, room: Mbps, chosen: Bools, solver: Solver
-) -> tuple[Mbps, Floats] | None:
-    """Flows (paths,) of least delay over the chosen paths, and link prices (links,); None: they cannot carry the rates.
-
-    A demand with one chosen path is not in the program: it takes that path.
-    """
-    options = np.bincount(demand_of, chosen, minlength=len(rate)).astype(np.int64)
-    flow = np.where(chosen & (options[demand_of] == 1), rate[demand_of], 0.0)
-    hops = np.diff(path_start)
-    left = room - np.bincount(links, np.repeat(flow, hops), minlength=len(room))
-    path = np.flatnonzero(chosen & (options[demand_of] > 1))
-    is_open = options > 1
-    opened = int(is_open.sum())
-    demand_row = np.cumsum(is_open) - 1
-    sent = rate[demand_of[path]]
-    counts = hops[path]
-    entry = np.repeat(path_start[path] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-    column_start = np.concatenate([[0], np.cumsum(counts + 1)])
-    row = np.empty(column_start[-1], dtype=np.int64)
-    value = np.ones(column_start[-1])
-    is_link = np.ones(len(row), dtype=bool)
-    is_link[column_start[:-1]] = False
-    row[~is_link] = demand_row[demand_of[path]]
-    row[is_link] = links[entry] + opened
-    value[is_link] = np.repeat(sent, counts) / room[links[entry]]
-    scale = max(float(sent.max(initial=0.0)), 1e-300)
-    found = solver.solve(
-        LinearProgram(
-            delay[path] * sent / scale,
-            column_start,
-            row,
-            value,
-            np.concatenate([np.ones(opened), np.full(len(room), -np.inf)]),
-            np.concatenate([np.ones(opened), left / room + _OVER]),
-        )
-    )
-    if found is None:
-        return None
-    flow[path] = np.maximum(found.x, 0.0) * sent
-    return flow, np.abs(found.row_dual[opened:]) * scale / room

@@ -14,6 +14,13 @@ import numpy as np
 
 from neto.controller.flows import Floats, Ints
 
+# Where HiGHS gives up (status Unknown) on tight tolerances it does not without presolve, or on its own tolerances.
+_ATTEMPTS = (
+    {"presolve": "choose", "primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+    {"presolve": "off", "primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+    {"presolve": "choose", "primal_feasibility_tolerance": 1e-7, "dual_feasibility_tolerance": 1e-7},
+)
+
 
 @dataclass(frozen=True, eq=False)
 class LinearProgram:
@@ -44,8 +51,6 @@ class Solver:
             ("output_flag", False),
             ("threads", 1),
             ("random_seed", 1),
-            ("primal_feasibility_tolerance", 1e-9),
-            ("dual_feasibility_tolerance", 1e-9),
         ):
             self._highs.setOptionValue(option, value)
         self._shape = (0, 0)
@@ -64,15 +69,16 @@ class Solver:
         self._highs.passModel(_model(program))
         if basis is not None and basis.valid:
             self._highs.setBasis(basis)
-        self._highs.run()
-        if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal and basis is not None:
-            self._highs.clearSolver()  # a basis that was good for the last program can be the trouble
+        for attempt in _ATTEMPTS:
+            for option, value in attempt.items():
+                self._highs.setOptionValue(option, value)
             self._highs.run()
-        if self._highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            self._shape = (0, 0)
-            return None
-        found = self._highs.getSolution()
-        return Solution(np.array(found.col_value), np.array(found.row_dual))
+            if self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+                found = self._highs.getSolution()
+                return Solution(np.array(found.col_value), np.array(found.row_dual))
+            self._highs.clearSolver()
+        self._shape = (0, 0)
+        return None
 
 
 def _model(program: LinearProgram) -> highspy.HighsLp:

@@ -43,7 +43,7 @@ def check_bounds(allocation, available):
 
 
 @given(seed=st.integers(0, 100_000), k=st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_rates_are_max_min_fair_and_paths_short(seed, k):
     topology = network(seed, nodes=7, links=18)
     demands = some_demands(seed, topology, 14)
@@ -56,8 +56,62 @@ def test_rates_are_max_min_fair_and_paths_short(seed, k):
     assert found.rate_mbps @ paths.delay_us <= best * (1 + 1e-3) + 1e-3
 
 
+def check_any_instance(seed, spread):
+    """Whatever the ranges: an answer, within capacity, and close to max-min fair."""
+    draw = np.random.default_rng([seed, 11])
+    nodes, links = int(draw.integers(3, 10)), int(draw.integers(4, 36))
+    capacities = (*(10 ** draw.uniform(-spread / 2, spread / 2, 6)), 0.0, 10.0, 10.0)
+    topology = network(seed, nodes, links, capacities=capacities)
+    demands = some_demands(seed, topology, int(draw.integers(1, 30)), low=-spread / 2, high=spread / 2)
+    paths = candidate_paths(topology, demands, DEFAULT, (), int(draw.integers(1, 6)))
+    found = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+    check_bounds(found, topology.capacity_mbps)
+    wanted = [demand.rate_mbps for demand in demands]
+    exact = maxmin.exact_rates(paths, wanted, topology.capacity_mbps)
+    assert maxmin.closeness(found.allocated_mbps, exact, 1e-7 * max(wanted, default=0.0) + 1e-9) >= 0.95
+
+
+@given(seed=st.integers(0, 1_000_000), spread=st.sampled_from([0.0, 2.0, 5.0, 10.0]))
+@settings(max_examples=15, deadline=None)
+def test_rates_from_kilobits_to_terabits_are_allocated(seed, spread):
+    check_any_instance(seed, spread)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@given(seed=st.integers(0, 1_000_000), spread=st.sampled_from([0.0, 2.0, 5.0, 10.0]))
+@settings(max_examples=500, deadline=None)
+def test_five_hundred_instances_of_any_kind_are_allocated(seed, spread):
+    check_any_instance(seed, spread)
+
+
+def test_running_splits_are_kept_while_a_change_gains_little():
+    """Two equal links: what runs stays; a shorter way moves the traffic."""
+    nodes = (Node("a"), Node("b"))
+    demands = [Demand("d", "default", "a", "b", 50.0)]
+    for other_delay, expected in ((100.0, [0.0, 51.0]), (150.0, [51.0, 0.0])):
+        links = (Link("x", "a", "b", 100.0, 99.0), Link("y", "a", "b", 100.0, other_delay))
+        topology = Topology(nodes, links)
+        paths = candidate_paths(topology, demands, DEFAULT, (), 2)
+        more = [replace(demands[0], rate_mbps=51.0)]
+        found = allocate(topology, more, DEFAULT, paths, topology.capacity_mbps, running=np.array([0.0, 50.0]))
+        assert found.rate_mbps.tolist() == expected
+
+
 @given(seed=st.integers(0, 100_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
+def test_what_was_allocated_stays_when_nothing_changes(seed):
+    topology = network(seed, nodes=7, links=18)
+    demands = some_demands(seed, topology, 14)
+    paths = candidate_paths(topology, demands, DEFAULT, (), 3)
+    first = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+    again = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps, running=first.rate_mbps)
+    check_bounds(again, topology.capacity_mbps)
+    assert again.rate_mbps == pytest.approx(first.rate_mbps, rel=1e-6, abs=1e-6)
+
+
+@given(seed=st.integers(0, 100_000))
+@settings(max_examples=12, deadline=None)
 def test_a_class_gets_what_it_would_get_without_those_below_it(seed):
     topology = network(seed, nodes=7, links=18)
     classes = (TrafficClass("gold"), TrafficClass("silver"), TrafficClass("bronze"))
