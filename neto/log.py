@@ -28,7 +28,7 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line is one write: processes share the terminal
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
