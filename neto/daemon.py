@@ -53,8 +53,8 @@ class Daemon:
         self._reload = asyncio.Event()
         self._leads = False
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises LeaseLostError when another daemon leads in our place."""
+    async def run(self) -> bool:
+        """Serve until SIGTERM or SIGINT; return False when it ended because another daemon leads in our place."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -62,17 +62,22 @@ class Daemon:
         serving = asyncio.create_task(self._serve(), name="serve")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
+        deposed = False
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not self._leads:
                 serving.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await serving
+        except* LeaseLostError as lost:
+            deposed = True
+            _log.error("daemon.deposed", why=str(lost.exceptions[0]))
         finally:
             stopping.cancel()
             watchdog.cancel()
             systemd.notify(STOPPING="1")
         _log.info("daemon.leaves")
+        return not deposed
 
     async def _serve(self) -> None:
         """Wait for the lease, then lead."""
@@ -124,7 +129,7 @@ class Leader:
             config.inventory.routers,
             listed_prefixes(config),
             community,
-            self.term.check,
+            self._check_or_later,
             graceful_restart=settings.bgp.graceful_restart_s > 0,
         )
         self._records = Records(self.store, self.term)
@@ -213,6 +218,15 @@ class Leader:
         self._routes.allow(listed_prefixes(fresh))
         self.config = fresh
         _log.info("reload.done", classes=len(fresh.intents.classes), groups=len(fresh.peering.groups))
+
+    def _check_or_later(self) -> None:
+        """Refuse to act now when a beat is late: a matter of trying again; only a lost lease is the end."""
+        try:
+            self.term.check()
+        except LeaseLostError as error:
+            if self.term.lost.is_set():
+                raise
+            raise DeviceError("lease", str(error)) from error
 
     def _runner(self) -> Runner:
         scheduler, safety = self.config.settings.scheduler, self.config.settings.safety

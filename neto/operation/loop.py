@@ -15,7 +15,7 @@ from enum import Enum, auto
 import structlog
 
 from neto.controller.cycle import decide, withdraw_plan
-from neto.errors import DeviceError
+from neto.errors import DeviceError, LeaseLostError
 from neto.ha.leader import Term
 from neto.model.plan import Plan
 from neto.model.snapshot import Decision, Snapshot
@@ -152,7 +152,8 @@ class ControlLoop:
     async def _cycle(self) -> None:
         """Go once from inputs to routers."""
         started = time.time()
-        self._term.check()
+        if not self._leads():
+            return
         await self._read_back()
         self._listen(started)
         await self._records.inputs(self._heard())
@@ -180,6 +181,20 @@ class ControlLoop:
         self._tell(cycle, decision, before, started)
         if self._operation.portion > before.portion:
             self._wake.set()  # the next portion need not wait for the period
+
+    def _leads(self) -> bool:
+        """Tell whether we may act now: a beat that is late says no, and the next one yes again.
+
+        Raises LeaseLostError when another daemon leads.
+        """
+        try:
+            self._term.check()
+        except LeaseLostError as error:
+            if self._term.lost.is_set():
+                raise
+            self._log.warning("cycle.skipped", why=str(error))
+            return False
+        return True
 
     def _listen(self, now: float) -> None:
         """Take what the monitoring agents say, as far as it is believed."""
@@ -324,7 +339,8 @@ class ControlLoop:
                 match action.what:
                     case "legacy":
                         self._operation = mode.to_legacy(f"neto legacy by {action.who}")
-                        await self._parts.routes.withdraw_all(self._term.check)  # now; the next cycle looks again
+                        if self._leads():
+                            await self._parts.routes.withdraw_all(self._term.check)  # the next cycle looks again
                     case "freeze":
                         self._operation = mode.freeze(before, f"neto freeze by {action.who}")
                     case "approve":

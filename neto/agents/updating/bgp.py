@@ -23,6 +23,7 @@ from neto.model.sr import Route, RouteKey
 from neto.wire import exabgp as wire
 
 Check = Callable[[], None]  # raises LeaseLostError
+RETRY_S = 0.5  # before a head-end that could not be told is told again
 
 _log = structlog.get_logger()
 
@@ -108,9 +109,12 @@ class RouteAgent:
                 try:
                     async with self._turn:
                         await self._tell_again(headend)
-                except DeviceError as error:  # its session, or exabgp, went again: it will be back
+                except DeviceError as error:
                     self.counters["reannouncements_failed"] += 1
                     _log.warning("bgp.reannounce_failed", headend=headend, error=str(error))
+                    await asyncio.sleep(RETRY_S)
+                    if headend in self._up:  # otherwise its session, or exabgp, went again: it will be back
+                        self._returned.add(headend)
 
     async def resume(self, routes: Mapping[RouteKey, Route]) -> None:
         """Take over: these routes, read back from the routers, are what should be announced.

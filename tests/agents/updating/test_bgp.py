@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 import pytest
 
 from neto.agents.exabgp_link import RefusedError
+from neto.agents.updating import bgp
 from neto.agents.updating.bgp import RouteAgent
 from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError
 from neto.model.inventory import Router
@@ -215,11 +216,20 @@ async def test_end_of_rib_waits_until_it_is_known_what_should_be_there(exabgp):
     assert set(agent.announced) == {NYC, LON}
 
 
-async def test_a_failed_reannouncement_is_counted_and_survived(exabgp):
-    agent = agent_of(exabgp)
+async def test_a_failed_reannouncement_is_counted_and_tried_again_while_the_session_is_up(exabgp, monkeypatch):
+    monkeypatch.setattr(bgp, "RETRY_S", 0.01)
+    agent = agent_of(exabgp, up=())
+    await agent.resume({NYC: announce(NYC).route})
+    agent.peer_up("127.0.1.1")
     exabgp.hang = True
-    await settled(agent)
-    assert agent.counters["reannouncements_failed"] == 2
+    task = asyncio.create_task(agent.run())
+    await asyncio.sleep(0.05)
+    assert agent.counters["reannouncements_failed"] >= 2
+    exabgp.hang = False
+    exabgp.take()
+    await asyncio.sleep(0.05)
+    assert exabgp.take() == ["127.0.1.1 +10.5.0.0/18"]
+    task.cancel()
 
 
 async def test_who_no_longer_leads_reannounces_nothing(exabgp):
