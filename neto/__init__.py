@@ -17,12 +17,15 @@ The figure in words, and who may import whom::
  store/       the persistent store: one protocol, SQLite behind it.
  ha/          leadership on one host: flock, epoch, heartbeat, fencing.
  agents/      the only code that touches the network: monitoring/ listens, updating/ pushes and reads back.
- settings.py  neto.toml and the files it names -> Settings; every problem at once, with file, line and key.
+ settings/    neto.toml and the files it names -> nouns; every problem at once, with file, line and key.
+ operation/   what a leader does, cycle after cycle: whether to believe its inputs, how far to go, what to tell people.
  daemon.py    composition root: builds every part, owns the task groups, signals, sd_notify.
+ log.py       what the log looks like.
  cli/         the operator's command line.
  lab/         an emulated WAN that speaks the real protocols: the demo, the tests' world, the judge.
 
 Imports run one way:
-model, errors <- controller, wire <- scheduler, store, ha <- agents <- settings, daemon, cli, lab.
-The controller and the agents never import each other; they share nouns.
+model, errors <- controller, wire <- scheduler, store, ha <- agents <- settings <- operation <- daemon, cli.
+The controller and the agents never import each other; they share nouns. The lab takes only errors and the process leash from elsewhere:
+it judges the daemon and must not share its reading of anything.
 """
