@@ -26,6 +26,6 @@ The figure in words, and who may import whom::
 
 Imports run one way:
 model, errors <- controller, wire <- scheduler, store, ha <- agents <- settings <- operation <- daemon, cli.
-The controller and the agents never import each other; they share nouns. The lab takes only errors and the process leash from elsewhere:
-it judges the daemon and must not share its reading of anything.
+The controller and the agents never import each other; they share nouns. The lab judges the daemon and must not share
+its reading of anything: it takes only errors and the process leash from elsewhere.
 """
