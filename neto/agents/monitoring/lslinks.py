@@ -20,7 +20,7 @@ _OVERLOADED = 1 << 24  # above every metric of an IGP
 _MOST_MEMBERS = 32  # of a LAN: it makes a link between each two
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Half:
     """One direction of an adjacency between two routers."""
 
@@ -85,7 +85,9 @@ def links_between(routers: Routers, told: Sequence[LsLink], problems: list[str])
     direct, lans = _sort_out(routers, told, problems)
     on_lans = _merge(half for pseudonode, lan in lans.items() for half in _across(pseudonode, lan, problems))
     links = []
-    for half in _two_way(_named([*direct, *on_lans]), problems):
+    halves = [*direct, *on_lans]
+    _name(halves)
+    for half in _two_way(halves, problems):
         fault = _fault(half.attributes)
         if fault:
             problems.append(f"link {half.name}: {fault}")
@@ -178,19 +180,17 @@ def _completed(views: Sequence[LinkAttributes]) -> LinkAttributes:
     return replace(views[0], **{name: value for name, value in told.items() if value is not None})
 
 
-def _named(halves: Sequence[_Half]) -> list[_Half]:
+def _name(halves: Sequence[_Half]) -> None:
     """Name each half: by its link name if that is nobody else's, else by its ends and its local address."""
     labels = Counter(half.label for half in halves)
     given = Counter(half.attributes.name for half in halves)
     seen: Counter[str] = Counter()
-    named = []
     for half in halves:
-        name = half.attributes.name
-        if not name or given[name] > 1 or name in labels:
-            seen[half.label] += 1
-            name = half.label if seen[half.label] == 1 else f"{half.label}#{seen[half.label]}"
-        named.append(replace(half, name=name))
-    return named
+        half.name = half.attributes.name
+        if not half.name or given[half.name] > 1 or half.name in labels:
+            label = half.label
+            seen[label] += 1
+            half.name = label if seen[label] == 1 else f"{label}#{seen[label]}"
 
 
 def _two_way(halves: Iterable[_Half], problems: list[str]) -> Iterable[_Half]:
@@ -208,8 +208,9 @@ def _two_way(halves: Iterable[_Half], problems: list[str]) -> Iterable[_Half]:
         left = {half.name: half for half in (*there, *back)}
         for one, other in _pair(there, back):
             del left[one.name], left[other.name]
-            yield replace(one, remote_addresses=one.remote_addresses or other.local_addresses)
-            yield replace(other, remote_addresses=other.remote_addresses or one.local_addresses)
+            for half, facing in ((one, other), (other, one)):
+                half.remote_addresses = half.remote_addresses or facing.local_addresses
+                yield half
         problems += (f"link {name}: its other direction is not told" for name in left)
 
 

@@ -28,19 +28,21 @@ class Protocol(IntEnum):
     @property
     def is_isis(self) -> bool:
         """Tell whether this is a level of IS-IS."""
-        return self in {Protocol.ISIS_LEVEL_1, Protocol.ISIS_LEVEL_2}
+        return self in _ISIS
 
     @property
     def is_igp(self) -> bool:
         """Tell whether this is an IGP."""
-        return self.is_isis or self.is_ospf
+        return self in _ISIS or self in _OSPF
 
     @property
     def is_ospf(self) -> bool:
         """Tell whether this is a version of OSPF."""
-        return self in {Protocol.OSPFV2, Protocol.OSPFV3}
+        return self in _OSPF
 
 
+_ISIS = frozenset({Protocol.ISIS_LEVEL_1, Protocol.ISIS_LEVEL_2})
+_OSPF = frozenset({Protocol.OSPFV2, Protocol.OSPFV3})
 _SYSTEM_ID_SIZE = 6
 _OSPF_ROUTER_ID_SIZE = 4
 

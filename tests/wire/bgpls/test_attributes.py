@@ -64,6 +64,7 @@ def test_nothing_said():
             "srgb",
             (LabelRange(16000, 100), LabelRange(20000, 200)),
         ),
+        (tlv(1034, "80 00  000001 0489 0003 0fffff"), "srgb", (LabelRange(2**20 - 1, 1),)),  # the last label
         (tlv(1035, "00 01 80"), "algorithms", (0, 1, 128)),  # RFC 9085 §2.1.3
         (tlv(1036, "00 00  0003e8 0489 0003 003a98"), "srlb", (LabelRange(15000, 1000),)),  # RFC 9085 §2.1.4
         (tlv(266, "01 0a 29 05"), "msd", ((1, 10), (41, 5))),  # RFC 8814 §3
@@ -232,7 +233,7 @@ def test_srlgs_told_for_an_application_stand_instead_of_the_plain_ones():
         (A_NODE, tlv(1029, "0aff0001")),
         (A_NODE, tlv(1034, "80 00")),  # no range
         (A_NODE, tlv(1034, "80 00  000000 0489 0003 003e80")),  # of no label
-        (A_NODE, tlv(1034, "80 00  001f40 0489 0003 0fffff")),  # beyond the last label
+        (A_NODE, tlv(1034, "80 00  000002 0489 0003 0fffff")),  # beyond the last label
         (A_NODE, tlv(1034, "80 00  001f40 0489 0004 ffffffff")),
         (A_NODE, tlv(1034, "80 00  001f40 0488 0003 003e80")),  # not a SID/Label TLV
         (A_NODE, tlv(1034, "80 00  001f40 0489 0003 003e")),  # cut off
