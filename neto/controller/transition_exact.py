@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import block_array, csr_array, eye_array, kron
 
-from neto.controller.shifts import Shifts
+from neto.controller.shifts import SLACK, Shifts
 from neto.model.topology import Mbps
 
 SIZE = 6000  # variables; solved within seconds
 _ITERATIONS = 50_000  # not seconds: the same case must have the same answer on every machine
-MOST_STEPS = 4
-_WORTH_A_STEP = 0.01  # share of what is given up that one more step must spare
+MOST_STEPS = 8
+_WORTH_A_STEP = 0.1  # share of what is given up that one more step must spare
 _TIDY = 1e-6  # weight of what is carried during steps: among equal plans, the one that moves less
+_SOLVERS_PART = 0.1  # of the slack that counts as rounding
 _SNAP = 1e-7  # share of a rate that is the solver's rounding
 
 
@@ -46,9 +47,12 @@ def lower_and_move(
     best = None
     for steps in range(2, MOST_STEPS + 1):
         found = _solve(problem, start, steps, lowest, size)
-        if found is None or (best is not None and found[1] >= best[1] * (1 - _WORTH_A_STEP)):
+        if best is None:
+            best = found
+        elif found is None or found[1] >= best[1] * (1 - _WORTH_A_STEP):
             break
-        best = found
+        else:
+            best = found
     return best
 
 
@@ -78,7 +82,8 @@ def _solve(
     first, last = start[strands] / unit, goal[strands] / unit
     others = np.maximum(start, goal)  # whatever else moves touches no hot row
     others[strands] = 0.0
-    room = (limit[hot] - problem.background[hot] - matrix @ others) / unit
+    exact = limit[hot] - (1 - _SOLVERS_PART) * SLACK * problem.capacity[hot]  # the rest is for the solver's rounding
+    room = (exact - problem.background[hot] - matrix @ others) / unit
     sums = np.bincount(member_of, first), np.bincount(member_of, last)
     floor, most = np.minimum(*sums), np.maximum(*sums)
     give = np.where(may_lower[shifts], floor, 0.0)
