@@ -47,6 +47,11 @@ def test_a_router_that_imposes_no_label_says_so():
     assert nodes(node(1, msd=((1, 0),)))[0].max_sid_depth == 0
 
 
+def test_of_several_depths_the_least_holds():
+    (only,) = nodes(node(1, protocol=L1, msd=((1, 10),)), node(1, protocol=L2, msd=((1, 6),)))
+    assert only.max_sid_depth == 6
+
+
 def test_routers_are_in_order_of_their_names():
     assert [each.name for each in nodes(node(3), node(1), node(2))] == ["r1", "r2", "r3"]
 

@@ -185,6 +185,7 @@ def test_prefix_sids(prefix, wire, sid):
         (tlv(1170, "20"), "attribute_flags", 0x20),
         (tlv(1170, "40 000000"), "attribute_flags", 0x40),
         (tlv(1171, "0aff0001"), "source_router_id", "10.255.0.1"),
+        (tlv(1171, "fc00", "00" * 13, "01"), "source_router_id", "fc00::1"),
         (tlv(1174, "0aff0001"), "source_router_id", "10.255.0.1"),
         (tlv(1153, "00000001"), "unknown", ((1153, b"\0\0\0\1"),)),
     ],
