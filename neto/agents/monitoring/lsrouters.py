@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -82,7 +83,7 @@ class Routers:
         names = {each: router.name for router in kept for each in router.identities}
         srgb = {router.name: _first(view.attributes.srgb for view in router.views) for router in kept}
         sids = _NodeSids(kept, names, srgb, prefixes, problems)
-        described = [sids.node(router) for router in kept]
+        described = _distinct([sids.node(router) for router in kept], problems)
         overloaded = {router.name for router in kept if any(view.attributes.is_overloaded for view in router.views)}
         problems += (f"{name} is overloaded: it asks not to be transited" for name in sorted(overloaded))
         everyone = {each for router in merged for each in router.identities}
@@ -173,6 +174,18 @@ def _unambiguous(merged: Sequence[_Router], problems: list[str]) -> list[_Router
 
 def _first(ranges: Iterable[tuple[LabelRange, ...]]) -> tuple[LabelRange, ...]:
     return next((each for each in ranges if each), ())
+
+
+def _distinct(nodes: Sequence[Node], problems: list[str]) -> list[Node]:
+    """Take away labels that would lead to two routers: one told as such, the other as an index."""
+    uses = Counter(node.node_sid for node in nodes)
+    shared = {label for label, count in uses.items() if label is not None and count > 1}
+    problems += (
+        f"{node.name}: label {node.node_sid} is also another router's: not used"
+        for node in nodes
+        if node.node_sid in shared
+    )
+    return [replace(node, node_sid=None) if node.node_sid in shared else node for node in nodes]
 
 
 class _NodeSids:

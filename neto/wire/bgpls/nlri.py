@@ -99,7 +99,7 @@ def _node(protocol: Protocol, instance: int, data: bytes, unknown: Counter[int])
         member_asn=_number(told.one(517), 4),
         unknown=told.rest(),
     )
-    if not (node.igp_router_id or node.bgp_router_id):
+    if not (node.igp_router_id or (node.bgp_router_id and not protocol.is_igp)):
         raise WireError("node descriptors without a router id")
     unknown.update(kind for kind, _ in node.unknown)
     return node

@@ -263,3 +263,40 @@ def test_any_network_that_the_lab_tells_in_any_order_is_the_topology(cables, ran
     }
     assert watched.agent.peer_sids() == {("r3", "198.51.100.2"): 25001}
     assert watched.agent.problems == ()
+
+
+@st.composite
+def garbled(draw):
+    """What a speaker says of a network, some of it with octets changed where they change what is told."""
+    specs = [*NETWORK, router(3), *cable(2, 3, adjacency_sid=24001, delay_us=5, name="x")]
+    specs += [LsPrefixSpec(router(n), IPv4Network(f"10.255.0.{n}"), n) for n in (1, 2, 3)]
+    specs.append(EpeLinkSpec(router(1), 64500, "192.0.2.1", "198.51.100.1", "198.51.100.2", 25001))
+    messages = [bytearray(message) for message in reached(*specs)]
+    for _ in range(draw(st.integers(1, 9))):
+        message = draw(st.sampled_from(messages))
+        message[draw(st.integers(25, len(message) - 1))] = draw(st.sampled_from([0, 1, 2, 3, 4, 6, 7, 9, 0x80, 0xFF]))
+    return [bytes(message) for message in draw(st.permutations(messages))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(garbled())
+def test_whatever_a_speaker_says_there_is_a_topology_that_makes_sense(messages):
+    watched = Watched()
+    watched.agent.peer_up(MAIN, 0)
+    watched.tell(MAIN, [*messages, END_OF_RIB], 0)
+    topology = watched.agent.topology()
+    assert topology is not None
+    nodes = [node.name for node in topology.nodes]
+    assert len(nodes) == len(set(nodes))
+    assert len({link.id for link in topology.links}) == len(topology.links)
+    labels = [node.node_sid for node in topology.nodes if node.node_sid is not None]
+    assert len(labels) == len(set(labels))
+    for link in topology.links:
+        assert {link.source, link.target} <= set(nodes)
+        assert 0 < link.capacity_mbps < float("inf")
+        assert link.igp_metric > 0
+        assert any((back.source, back.target) == (link.target, link.source) for back in topology.links) or any(
+            f"{link.target}" in problem for problem in watched.agent.problems
+        )
+    assert isinstance(watched.agent.problems, tuple)
+    assert isinstance(dict(watched.agent.peer_sids()), dict)

@@ -174,6 +174,9 @@ class TestNodeSids:
         assert self.label(node(2), prefix(1, 7), prefix(2, 7)) == (None, 2)
         assert self.label(node(2), prefix(1, 7), prefix(2, 7, network="10.9.0.0/24")) == (None, 1)
 
+    def test_a_label_that_is_told_of_one_and_an_index_of_another_is_of_none(self):
+        assert self.label(node(2), prefix(1, 7), prefix(2, 16007, is_label=True)) == (None, 2)
+
     def test_an_index_that_is_not_the_same_label_everywhere_is_none(self):
         assert self.label(node(2, srgb=(LabelRange(400000, 8000),)), prefix(1, 7)) == (None, 1)
 

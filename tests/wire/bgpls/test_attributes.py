@@ -64,6 +64,7 @@ def test_nothing_said():
             "srgb",
             (LabelRange(16000, 100), LabelRange(20000, 200)),
         ),
+        (tlv(1034, "80 00  000001 0489 0003 f03e80"), "srgb", (LabelRange(16000, 1),)),
         (tlv(1034, "80 00  000001 0489 0003 0fffff"), "srgb", (LabelRange(2**20 - 1, 1),)),  # the last label
         (tlv(1035, "00 01 80"), "algorithms", (0, 1, 128)),  # RFC 9085 §2.1.3
         (tlv(1036, "00 00  0003e8 0489 0003 003a98"), "srlb", (LabelRange(15000, 1000),)),  # RFC 9085 §2.1.4

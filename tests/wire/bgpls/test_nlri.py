@@ -207,6 +207,7 @@ def test_unknown_types_and_protocols_are_counted_and_passed_over():
         nlri(NODE, ISIS_L2),  # no node descriptors
         nlri(NODE, ISIS_L2, tlv(256)),  # empty ones
         nlri(NODE, ISIS_L2, tlv(256, tlv(512, "0000fde8"))),  # without router id
+        nlri(NODE, ISIS_L2, tlv(256, tlv(516, "0aff0001"))),  # without that of the IGP
         nlri(NODE, ISIS_L2, tlv(256, tlv(515, "0aff0001"))),  # of another protocol
         nlri(NODE, ISIS_L2, tlv(256, tlv(515, SYSTEM_1, "0001"))),
         nlri(NODE, OSPF, tlv(256, tlv(515, SYSTEM_1))),
