@@ -157,6 +157,10 @@ class TestPairing:
         told = [half(1, 2, ids=(5, 0)), half(2, 1, ids=(6, 0)), half(1, 2, ids=(7, 8)), half(2, 1, ids=(8, 7))]
         assert len(links(*told)) == 4
 
+    def test_one_id_that_differs_is_enough_not_to_belong_together(self):
+        assert links(half(1, 2, ids=(5, 0)), half(2, 1, ids=(7, 8))) == ()
+        assert links(half(1, 2, ids=(7, 8)), half(2, 1, ids=(5, 0))) == ()
+
     def test_ids_told_as_attributes(self):
         told = [half(1, 2, local_id=5, remote_id=6), half(2, 1, local_id=6, remote_id=5)]
         assert ids(*told) == ["r1>r2@5", "r2>r1@6"]
