@@ -269,7 +269,8 @@ def _demands(rows: list[Facts]) -> RenderableType:
 def _account(told: Facts) -> Group:
     """What happened, the verdict first."""
     episodes = told["episodes"]
-    verdict = f"{len(episodes)} times a link was over capacity" if episodes else "no link was over capacity"
+    times = "once" if len(episodes) == 1 else f"{len(episodes)} times"
+    verdict = f"a link was over capacity {times}" if episodes else "no link was over capacity"
     head = Text(f"in {told['seconds']:.1f} s {verdict}", style="bold red" if episodes else "bold green")
     links = tables.table(
         "Links, worst first",
