@@ -1,8 +1,19 @@
 """Allocate bandwidth: strict precedence of classes, max-min fairness inside a class, then the least delay.
 
 One class after the other on what the higher ones have left, so that no lower class can cost a higher one a bit.
-Within a class, with demand d_k, weight w_k and level l_k = rate / w_k: the allocation is max-min fair when no level
-can rise without one that is equal or lower having to fall. Then, at those rates, the paths of least total delay.
+Within a class, with level = rate / weight: the allocation is max-min fair when no level can rise without one that is
+equal or lower having to fall. Then, at those rates, the paths of least total delay. How, and where:
+
+flows         the arrays: demands, their paths, the capacity that is left
+filling       tier 0: progressive filling; always there, and what hands out the last room
+contention    only links that are in somebody's way count; demands that cross them alike form one group
+groups        a group's members share what it gets; what it takes at a level is a curve that is known
+prices        tier 1: prices of links at which groups and capacity meet tell how each group splits over its paths
+waterfill     raise all levels together at those splits: fair for them, and within capacity
+levels        exact max-min fairness over groups, level by level: small problems, and `exact`
+fairness      which of these, and links that come in as they are violated
+shorten       the least total delay at fixed rates, by column generation
+
 What is granted stays within capacity by construction: loads are recomputed here, never taken from a solver.
 """
 

@@ -21,8 +21,8 @@ from neto.controller.waterfill import waterfill
 from neto.model.topology import Mbps
 
 OPTIMAL = "optimal"
-NEAR = "close to max-min fair, by prices"
-_SMALL = 1500  # hops of all groups' paths up to which exact levels take some hundredths of a second
+NEAR = "near max-min fair"
+_SMALL = 2500  # hops of all groups' paths up to which exact levels take some hundredths of a second
 _OVER = 1e-7  # relative load above capacity that is rounding
 _NEAR_FULL = 0.97  # links this full join those that are over: they would be next
 

@@ -36,6 +36,8 @@ _STAGES = (  # alpha, soft, most rounds, tolerance
     (4.0, 0.1, 40, 0.02),
     (4.0, 0.05, 40, 0.01),
 )
+_FINE = (4.0, 0.02, 200, 0.01)  # one stage more where a round costs little
+_CHEAP = 50_000  # hops of all groups' paths up to which it does
 
 
 class _Arrays(NamedTuple):
@@ -67,7 +69,8 @@ def price_splits(groups: Groups) -> Floats:
     price = np.ones(len(groups.capacity_mbps))
     flow = np.empty(len(groups.group_of))
     before = _STAGES[0][0]
-    for alpha, soft, most_rounds, tolerance in _STAGES:
+    stages = (*_STAGES, _FINE) if len(groups.links) <= _CHEAP else _STAGES
+    for alpha, soft, most_rounds, tolerance in stages:
         price = np.clip(np.exp(np.log(price) * (alpha / before)), 1 / _BOUND, _BOUND)
         before = alpha
         _settle_prices(arrays, price, alpha, soft, unit, most_rounds, tolerance, flow)
