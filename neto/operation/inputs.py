@@ -35,7 +35,7 @@ class Inputs:
     def hear_topology(self, new: Topology | None) -> None:
         """Take a topology, or keep the last good one and say why."""
         if new is None:
-            self.topology_doubt = "no BGP-LS speaker tells a topology" if self.topology is None else ""
+            self.topology_doubt = "no BGP-LS speaker tells a topology"
             return
         verdict = judge_topology(new, self.topology, max_loss=self.limits.max_topology_loss)
         self.topology_doubt = verdict.reason

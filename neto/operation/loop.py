@@ -179,8 +179,8 @@ class ControlLoop:
             self._operation = mode.after_cycle(before, self._ramp, clean=clean, reason=reason)
         await self._records.ended(cycle, self._operation, result=result.name.lower(), reason=reason)
         self._tell(cycle, decision, before, started)
-        if self._operation.portion > before.portion:
-            self._wake.set()  # the next portion need not wait for the period
+        if self._operation.portion > before.portion or (decision.plan.stuck and decision.plan.steps):
+            self._wake.set()  # what can go on need not wait for the period
 
     def _leads(self) -> bool:
         """Tell whether we may act now: a beat that is late says no, and the next one yes again.
@@ -215,7 +215,11 @@ class ControlLoop:
             demand=with_margin(self._inputs.demand, config.settings.safety.demand_margin / 100),
             inventory=config.inventory,
             peering=with_peer_sids(config.peering, self._parts.topology.peer_sids()),
-            intents=replace(config.intents, frozen=config.intents.frozen | untouchable),
+            intents=replace(
+                config.intents,
+                frozen=config.intents.frozen | untouchable,
+                drained_nodes=config.intents.drained_nodes | self._parts.topology.overloaded,
+            ),
             running=merged(self._running.values()),
             portion=portion,
         )
@@ -263,7 +267,9 @@ class ControlLoop:
         absent = [node.name for node in snapshot.topology.nodes if self._left_alone(node.name)]
         if absent:
             return Result.WAITS, f"left alone: {', '.join(sorted(absent))}"
-        return (Result.FAILED if plan.stuck else Result.CLEAN), plan.stuck
+        # A plan that stops short is safe where it stops. It goes on from there, and when it cannot, a larger portion
+        # leaves more to choose from; a smaller one would send traffic back to where it is too much.
+        return (Result.WAITS if plan.stuck and plan.steps else Result.CLEAN), plan.stuck
 
     async def _run(self, plan: Plan, cycle: int) -> Outcome:
         """Run a plan; what the devices said after it is what runs."""

@@ -26,6 +26,10 @@ class TopologySource(Protocol):
     def problems(self) -> Sequence[str]:
         """What was refused of it."""
 
+    @property
+    def overloaded(self) -> frozenset[str]:
+        """Routers that ask not to be transited (the IS-IS overload bit, OSPF's stub router)."""
+
 
 class DemandSource(Protocol):
     """NetFlow."""

@@ -74,6 +74,7 @@ class World:
     plans: list = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    overloaded: frozenset[str] = frozenset()
 
     def topology(self):
         return self.told
@@ -245,3 +246,23 @@ async def test_a_new_leader_stands_where_the_old_one_stood(start):
         await loop._cycle()
     records = Records(loop.store, loop._term)
     assert (await records.stood()) == loop.operation
+
+
+async def test_a_topology_that_nobody_tells_any_more_freezes_what_runs(start):
+    world = World()
+    loop = await start(world)
+    await loop._cycle()
+    world.told = None
+    await loop._cycle()
+    assert loop.operation.mode is Mode.FROZEN
+    assert world.announced
+
+
+async def test_an_overloaded_router_is_not_transited(start):
+    world = World(mbps=95.0, overloaded=frozenset({"b"}))  # more than fits on the direct links
+    loop = await start(world)
+    for _ in range(3):
+        await loop._cycle()
+    demands = (await loop.store.document("allocation")).json()["demands"]
+    transited = {link.split("-")[1] for d in demands for path in d["paths"] for link in path["links"][:-1]}
+    assert transited == {"a", "c"}
