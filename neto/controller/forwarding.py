@@ -49,6 +49,7 @@ class Forwarding:
             if link.adjacency_sid is not None
         }
         self._walked: dict[tuple[int, tuple[int, ...]], tuple[Split, int] | None] = {}
+        self._lists: dict[tuple[str, tuple[int, ...], str], Split | None] = {}
         self._legacy: dict[tuple[int, str], Split | None] = {}
 
     def loads(self, state: ForwardingState, demand: Iterable[PrefixDemand]) -> Mbps:
@@ -61,6 +62,17 @@ class Forwarding:
             split = self.split(state, row)
             if split is not None:
                 load[self.row_of(row.traffic_class), split[0]] += split[1] * row.rate_mbps
+        return load
+
+    def loads_by_link(self, state: ForwardingState, demand: Iterable[PrefixDemand]) -> dict[tuple[int, int], float]:
+        """Mbit/s by class and link row, as `loads`, for few rows of demand: only links that carry something."""
+        load: dict[tuple[int, int], float] = {}
+        for row in demand:
+            split = self.split(state, row)
+            if split is not None:
+                level = self.row_of(row.traffic_class)
+                for link, share in zip(split[0].tolist(), split[1].tolist(), strict=True):
+                    load[level, link] = load.get((level, link), 0.0) + share * row.rate_mbps
         return load
 
     def row_of(self, traffic_class: str) -> int:
@@ -106,8 +118,14 @@ class Forwarding:
 
     def list_split(self, headend: str, segments: Sequence[Segment], target: str) -> Split | None:
         """Return how traffic on one segment list spreads over links; None when the list is not valid."""
+        key = (headend, tuple(segment.label for segment in segments), target)
+        if key not in self._lists:
+            self._lists[key] = self._list_split(*key)
+        return self._lists[key]
+
+    def _list_split(self, headend: str, labels: tuple[int, ...], target: str) -> Split | None:
         source = self.joint.node_row.get(headend)
-        walked = None if source is None else self._walk(source, tuple(segment.label for segment in segments))
+        walked = None if source is None else self._walk(source, labels)
         if walked is None:
             return None
         split, end = walked
@@ -175,10 +193,12 @@ class Forwarding:
 
 def added(parts: Sequence[tuple[Split, float]]) -> Split:
     """Return the sum of splits times factors, links ascending and each once."""
-    rows = np.concatenate([split[0] for split, _ in parts])
-    shares = np.concatenate([split[1] * factor for split, factor in parts])
-    links, place = np.unique(rows, return_inverse=True)
-    return links.astype(np.int32), np.bincount(place, shares, minlength=len(links)).astype(np.float64)
+    share: dict[int, float] = {}
+    for split, factor in parts:
+        for link, part in zip(split[0].tolist(), split[1].tolist(), strict=True):
+            share[link] = share.get(link, 0.0) + part * factor
+    links = sorted(share)
+    return np.array(links, dtype=np.int32), np.array([share[link] for link in links], dtype=np.float64)
 
 
 def merged(parts: Sequence[tuple[Split, float]]) -> Split:

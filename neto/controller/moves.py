@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def broken_policies(
     return frozenset(broken)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Way:
     """How to get to a goal: the same in every round."""
 
@@ -89,6 +90,11 @@ class _Way:
     goal: ForwardingState
     grain: int
     mirror: bool = False  # let policies that take over from others begin as their copies
+
+    @cached_property
+    def goal_traffic(self) -> Traffic:
+        """What meets what once the goal is reached."""
+        return Traffic(self.forwarding, self.goal, ())
 
     def go(self, course: Course) -> Course:
         broken = broken_policies(self.forwarding, course.state, self.demand)
@@ -168,7 +174,7 @@ class _Way:
             for prefix, route in self.goal.routes.items()
             if prefix.headend == key.headend and route.next_hop == key.endpoint and prefix not in traffic.state.routes
             for row in traffic.by_prefix.get(prefix, ())
-            if key in Traffic(self.forwarding, self.goal, ()).met(route, self.demand[row].traffic_class)
+            if key in self.goal_traffic.met(route, self.demand[row].traffic_class)
         }
         if len(bound_for_it) != 1:
             return None

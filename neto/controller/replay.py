@@ -15,7 +15,7 @@ import numpy as np
 from neto.controller.forwarding import Forwarding
 from neto.model.demand import PrefixDemand
 from neto.model.plan import Move, PolicyMove, RouteMove
-from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey
+from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, SrPolicy
 from neto.model.topology import Mbps
 
 
@@ -41,18 +41,53 @@ def step_peak(
     """(classes, links) highest Mbit/s of the traffic down to each class while these moves happen in any order."""
     moved = {move.key: move for move in moves}
     heads = {move.key.headend for move in moves}
-    groups: dict[tuple[Move, ...], list[PrefixDemand]] = {}
+    near = by_headend(state, heads)
+    still = []
+    groups: dict[tuple[PolicyKey | RouteKey, ...], list[PrefixDemand]] = {}
     for row in demand:
-        touching = _touching(forwarding, state, row, moved) if row.source in heads else ()
-        groups.setdefault(touching, []).append(row)
-    peak = np.zeros((len(forwarding.class_row), len(forwarding.joint.links)))
+        touching = _touching(forwarding, near[row.source], row, moved) if row.source in heads else ()
+        if touching:
+            groups.setdefault(touching, []).append(row)
+        else:
+            still.append(row)
+    peak = np.cumsum(forwarding.loads(state, still), axis=0)
     for touching, rows in groups.items():
-        worst = np.zeros_like(peak)
-        for chosen in product((False, True), repeat=len(touching)):
-            mixture = after_moves(_around(state, rows, touching), compress(touching, chosen))
-            np.maximum(worst, np.cumsum(forwarding.loads(mixture, rows), axis=0), out=worst)
-        peak += worst
+        for (level, link), most in _worst(
+            forwarding, near[rows[0].source], [moved[key] for key in touching], rows
+        ).items():
+            peak[level, link] += most
     return peak
+
+
+def by_headend(state: ForwardingState, heads: Iterable[str]) -> dict[str, ForwardingState]:
+    """Return the part of the state that is on each of these head-ends."""
+    parts = {head: ForwardingState({}, {}) for head in heads}
+    policies: dict[str, dict[PolicyKey, SrPolicy]] = {head: {} for head in parts}
+    routes: dict[str, dict[RouteKey, Route]] = {head: {} for head in parts}
+    for key, policy in state.policies.items():
+        if key.headend in policies:
+            policies[key.headend][key] = policy
+    for prefix, route in state.routes.items():
+        if prefix.headend in routes:
+            routes[prefix.headend][prefix] = route
+    return {head: ForwardingState(policies[head], routes[head]) for head in parts}
+
+
+def _worst(
+    forwarding: Forwarding, state: ForwardingState, touching: Sequence[Move], rows: Sequence[PrefixDemand]
+) -> dict[tuple[int, int], float]:
+    """Return the most that these rows put on each link, by class downwards and link, over all mixtures of moves."""
+    prefixes = {RouteKey(row.source, row.prefix) for row in rows}
+    seen = ForwardingState(state.policies, {key: state.routes[key] for key in prefixes if key in state.routes})
+    worst: dict[tuple[int, int], float] = {}
+    for chosen in product((False, True), repeat=len(touching)):
+        load = forwarding.loads_by_link(after_moves(seen, compress(touching, chosen)), rows)
+        for link in {link for _, link in load}:
+            down_to = 0.0
+            for level in range(len(forwarding.class_row)):
+                down_to += load.get((level, link), 0.0)
+                worst[level, link] = max(worst.get((level, link), 0.0), down_to)
+    return worst
 
 
 def _touching(
@@ -60,8 +95,8 @@ def _touching(
     state: ForwardingState,
     row: PrefixDemand,
     moved: Mapping[PolicyKey | RouteKey, Move],
-) -> tuple[Move, ...]:
-    """Return the moves that can change where this row of demand goes, in any mixture."""
+) -> tuple[PolicyKey | RouteKey, ...]:
+    """Return the keys of the moves that can change where this row of demand goes, in any mixture."""
     key = RouteKey(row.source, row.prefix)
     routes: list[Route | None] = [state.routes.get(key)]
     keys: list[PolicyKey | RouteKey] = [key]
@@ -76,16 +111,4 @@ def _touching(
         new = after_moves(state, [policy_move]) if isinstance(policy_move, PolicyMove) else state
         traffic_class = forwarding.row_of(row.traffic_class)
         keys += [steering, *(forwarding.policy_key(one, route, traffic_class) for one in (state, new))]
-    return tuple(moved[key] for key in dict.fromkeys(keys) if key in moved)
-
-
-def _around(state: ForwardingState, rows: Sequence[PrefixDemand], touching: Sequence[Move]) -> ForwardingState:
-    """Return the part of the state that these rows can see, which is small, so that mixtures are cheap to make."""
-    if not touching:
-        return state
-    keys = {RouteKey(row.source, row.prefix) for row in rows}
-    heads = {row.source for row in rows}
-    return ForwardingState(
-        {key: policy for key, policy in state.policies.items() if key.headend in heads},
-        {key: state.routes[key] for key in keys if key in state.routes},
-    )
+    return tuple(key for key in dict.fromkeys(keys) if key in moved)

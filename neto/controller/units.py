@@ -14,7 +14,7 @@ import numpy as np
 
 from neto.controller.forwarding import Forwarding
 from neto.controller.igp import Split
-from neto.controller.replay import after_moves
+from neto.controller.replay import after_moves, by_headend
 from neto.controller.shifts import Shift, Strand
 from neto.model.demand import PrefixDemand
 from neto.model.plan import Move, MoveKind, PolicyMove, RouteMove
@@ -80,6 +80,7 @@ class Traffic:
         self.grain = grain
         self.state = state
         self.demand = demand
+        self._by_headend: dict[str, ForwardingState] | None = None
         self.by_prefix: dict[RouteKey, list[int]] = {}
         self.by_policy: dict[PolicyKey, set[int]] = {}
         for row, each in enumerate(demand):
@@ -93,11 +94,22 @@ class Traffic:
 
     def reads(self, route: Route | None) -> frozenset[PolicyKey]:
         """Return the policies that traffic on this route can meet, there or not."""
-        if route is None:
-            return frozenset()
-        classes = range(len(self.forwarding.class_row))
+        return self._reads(self.state, route) if route is not None else frozenset()
+
+    def _reads(self, state: ForwardingState, route: Route) -> frozenset[PolicyKey]:
         steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
-        return frozenset([steering, *(self.forwarding.policy_key(self.state, route, row) for row in classes)])
+        policy = state.policies.get(steering)
+        if policy is None or not policy.per_flow:
+            return frozenset([steering])
+        classes = range(len(self.forwarding.class_row))
+        return frozenset([steering, *(self.forwarding.policy_key(state, route, row) for row in classes)])
+
+    def _near(self, headend: str) -> ForwardingState:
+        """Return the part of the state that is on one head-end: all that its own traffic can see."""
+        if self._by_headend is None:
+            heads = {key.headend for key in self.state.policies} | {key.headend for key in self.state.routes}
+            self._by_headend = by_headend(self.state, heads)
+        return self._by_headend.get(headend, ForwardingState())
 
     def met(self, route: Route, traffic_class: str) -> tuple[PolicyKey, PolicyKey]:
         """Return the policies that traffic of a class meets on this route: what steers it, and what carries it."""
@@ -109,12 +121,15 @@ class Traffic:
         kind = MoveKind.INSTALL_POLICY if key not in self.state.policies else MoveKind.REPLACE_POLICY
         move = PolicyMove(kind if policy else MoveKind.REMOVE_POLICY, key, policy)
         rows = frozenset(self.by_policy.get(key, ()))
-        then = after_moves(self.state, [move])
+        then = after_moves(self._near(key.headend), [move])
         routes = {RouteKey(self.demand[row].source, self.demand[row].prefix) for row in rows}
-        after = Traffic(self.forwarding, ForwardingState(then.policies, {}), ())
-        reads = frozenset().union(
-            *(side.reads(self.state.routes[each]) for each in routes for side in (self, after)), [key]
-        )
+        met = {
+            one
+            for each in routes
+            for state in (self.state, then)
+            for one in self._reads(state, self.state.routes[each])
+        }
+        reads = frozenset({key, *met})
         divided = self._divided(key, policy, rows)
         if divided is None:
             return Unit(move, rows, reads, self._atomic(str(key), rows, then))
@@ -125,7 +140,8 @@ class Traffic:
         rows = frozenset(self.by_prefix.get(key, ()))
         move = RouteMove(key, route)
         reads = self.reads(self.state.routes.get(key)) | self.reads(route)
-        return Unit(move, rows, reads, self._atomic(str(key), rows, after_moves(self.state, [move])))
+        then = after_moves(self._near(key.headend), [move])
+        return Unit(move, rows, reads, self._atomic(str(key), rows, then))
 
     def _atomic(self, name: str, rows: frozenset[int], then: ForwardingState) -> Shift | None:
         """Return the shift of rows that go from what the state does with them to what another does, at once."""
@@ -134,10 +150,12 @@ class Traffic:
         mine = [self.demand[row] for row in sorted(rows)]
         strands = []
         for state, before in ((self.state, 1.0), (then, 0.0)):
-            for traffic_class, load in enumerate(self.forwarding.loads(state, mine)):
-                links = np.flatnonzero(load).astype(np.int32)
-                if len(links):
-                    strands.append(Strand(links, load[links], before, 1.0 - before, traffic_class))
+            by_class: dict[int, list[tuple[int, float]]] = {}
+            for (level, link), load in sorted(self.forwarding.loads_by_link(state, mine).items()):
+                by_class.setdefault(level, []).append((link, load))
+            for level, loads in by_class.items():
+                links, share = zip(*loads, strict=True)
+                strands.append(Strand(np.array(links, np.int32), np.array(share), before, 1.0 - before, level))
         return Shift(name, tuple(strands), divisible=False)
 
     def _divided(

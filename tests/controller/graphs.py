@@ -64,9 +64,21 @@ def igp_graph(net: Topology) -> nx.MultiDiGraph:
     return graph
 
 
+_splits: dict[int, tuple[Topology, dict[tuple[str, str], dict[str, Fraction] | None]]] = {}
+
+
 def igp_split(net: Topology, source: str, target: str) -> dict[str, Fraction] | None:
-    """Share of the traffic on each link, by recursion over next links. Exact."""
+    """Share of the traffic on each link, by recursion over next links. Exact, and remembered."""
+    _, known = _splits.setdefault(id(net), (net, {}))
+    if (source, target) not in known:
+        known[source, target] = _igp_split(net, source, target)
+    return known[source, target]
+
+
+def _igp_split(net: Topology, source: str, target: str) -> dict[str, Fraction] | None:
     graph = igp_graph(net)
+    if target not in graph:
+        return None
     toward = nx.single_source_dijkstra_path_length(graph.reverse(), target)
     if source not in toward:
         return None

@@ -132,6 +132,8 @@ class Judge:
             if link.peer_adjacency_sid is not None
         }
         self.plain_memory: dict[tuple[str, str], Mapping[str, Fraction] | None] = {}
+        self.spread_memory: dict[tuple[str, str, str, SrPolicy | None], Mapping[str, Fraction] | None] = {}
+        self.float_memory: dict[int, list[tuple[str, float]]] = {}
         self.list_memory: dict[tuple[str, str, tuple[int, ...]], Mapping[str, Fraction] | None] = {}
 
     def plain(self, router: str, target: str) -> Mapping[str, Fraction] | None:
@@ -147,7 +149,7 @@ class Judge:
         near = [
             (self.distance[router][node[name]], row)
             for row, name in enumerate(exits)
-            if node[name] in self.distance[router]
+            if node[name] in self.distance.get(router, {})
         ]
         if not near:
             return None
@@ -184,14 +186,19 @@ class Judge:
             table = dict(policy.per_flow)
             colour = table.get(DSCP[row.traffic_class], table[-1])
             policy = state.policies.get(PolicyKey(row.source, colour, route.next_hop))
+        key = (row.source, row.target, egress, policy)
+        if key not in self.spread_memory:
+            self.spread_memory[key] = self._spread(*key)
+        return self.spread_memory[key]
+
+    def _spread(self, headend: str, target: str, egress: str, policy: SrPolicy | None) -> Mapping[str, Fraction] | None:
         ways = [
             (way, one.weight)
             for one in (policy.segment_lists if policy else ())
-            if (way := self.follow(row.source, row.target, tuple(each.label for each in one.segments))) is not None
+            if (way := self.follow(headend, target, tuple(each.label for each in one.segments))) is not None
         ]
         if not ways:
-            inside = igp_split(self.now.topology, row.source, egress)
-            return plus(inside or {}, self.plain(egress, row.target))
+            return plus(igp_split(self.now.topology, headend, egress) or {}, self.plain(egress, target))
         total = sum(weight for _, weight in ways)
         spread: dict[str, Fraction] = {}
         for way, weight in ways:
@@ -203,9 +210,14 @@ class Judge:
         """Mbit/s by link and class."""
         loads: dict[str, dict[str, float]] = {}
         for row in self.now.demand.rates:
-            for link, share in (self.spread(state, row) or {}).items():
+            spread = self.spread(state, row)
+            if spread is None:
+                continue
+            if id(spread) not in self.float_memory:
+                self.float_memory[id(spread)] = [(link, float(share)) for link, share in spread.items()]
+            for link, share in self.float_memory[id(spread)]:
                 on_link = loads.setdefault(link, {})
-                on_link[row.traffic_class] = on_link.get(row.traffic_class, 0.0) + float(share) * row.rate_mbps
+                on_link[row.traffic_class] = on_link.get(row.traffic_class, 0.0) + share * row.rate_mbps
         return loads
 
 
