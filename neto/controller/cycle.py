@@ -37,10 +37,10 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
     if worse:
         goal = snapshot.running
         warnings.append(f"what runs is kept: the new allocation would bring {worse}")
-    urgent = broken_policies(world.forwarding, snapshot.running, world.demand)
-    urgency = Urgency.REPAIR if urgent else Urgency.OPTIMISE
-    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, options.quanta.grain)
-    plan, reached = _audited(world, course, goal, urgency)
+    urgent = _losing(world)
+    grain = options.quanta.grain
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, grain, urgent=urgent)
+    plan, reached = _audited(world, course, goal, Urgency.REPAIR if urgent else Urgency.OPTIMISE)
     return Decision(
         joint=world.joint,
         allocation=target.allocation,
@@ -64,6 +64,19 @@ def withdraw_plan(snapshot: Snapshot, options: CycleOptions | None = None) -> Pl
     grain = (options or CycleOptions()).quanta.grain
     course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, grain)
     return _audited(world, course, goal, Urgency.WITHDRAW)[0]
+
+
+def _losing(world: World) -> bool:
+    """Whether traffic that is ours to move is being lost, or would be if one more thing broke.
+
+    A policy in use cannot be followed any more, or steered traffic crosses a link over its capacity.
+    """
+    running = world.snapshot.running
+    if broken_policies(world.forwarding, running, world.demand):
+        return True
+    over = world.forwarding.loads(running, world.demand).sum(axis=0) > world.joint.capacity_mbps * (1 + _ROUNDING)
+    ours = world.forwarding.loads(running, world.steered_by(running)).sum(axis=0) > 0
+    return bool((over & ours).any())
 
 
 def _audited(world: World, course: Course, goal: ForwardingState, urgency: Urgency) -> tuple[Plan, ForwardingState]:

@@ -7,7 +7,7 @@ moves before anything else does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,16 +47,18 @@ def plan_moves(
     running: ForwardingState,
     goal: ForwardingState,
     grain: int,
+    *,
+    urgent: bool = False,
 ) -> Course:
     """Return the way from the running state to the goal, or as far toward it as is safe.
 
-    grain: weights of a policy that stops on its way sum to at least this.
+    grain: weights of a policy that stops on its way sum to at least this. urgent: traffic is being lost now, so what
+    can relieve it at once does not wait for policies to be installed.
     """
-    way = _Way(forwarding, demand, goal, grain)
-    course = way.go(Course(running))
+    course = _Way(forwarding, demand, goal, grain, urgent=urgent).go(Course(running))
     if not course.blocked:
         return course
-    careful = _Way(forwarding, demand, goal, grain, mirror=True).go(Course(running))
+    careful = _Way(forwarding, demand, goal, grain, urgent=urgent, mirror=True).go(Course(running))
     return course if careful.blocked else careful
 
 
@@ -89,6 +91,7 @@ class _Way:
     demand: Sequence[PrefixDemand]
     goal: ForwardingState
     grain: int
+    urgent: bool = False
     mirror: bool = False  # let policies that take over from others begin as their copies
 
     @cached_property
@@ -99,10 +102,12 @@ class _Way:
     def go(self, course: Course) -> Course:
         broken = broken_policies(self.forwarding, course.state, self.demand)
         if broken:
-            self._round(course, lambda unit: bool(unit.reads & broken))
+            self._relieve(course, broken)
+        if self.urgent:
+            self._relieve(course, None)
         for _ in range(_MOST_ROUNDS):
             before = course.state
-            done = self._round(course, lambda _: True)
+            done = self._round(course)
             if done or course.state is before:
                 break
         else:
@@ -113,29 +118,43 @@ class _Way:
     def _traffic(self, state: ForwardingState) -> Traffic:
         return Traffic(self.forwarding, state, self.demand, self.grain)
 
-    def _round(self, course: Course, wanted: Callable[[Unit], bool]) -> bool:
-        """Add the steps of one round. Returns whether the goal is reached; no new steps mean that nothing can move."""
-        self._install(course)
+    def _relieve(self, course: Course, only: frozenset[PolicyKey] | None) -> None:
+        """Replace policies in use, or those of `only`, while what nothing uses yet is installed beside them."""
         traffic = self._traffic(course.state)
-        replacements = [
-            traffic.replacement(key, self.goal.policies.get(key))
-            for key in sorted(traffic.referenced)
-            if not same(course.state.policies.get(key), self.goal.policies.get(key)) and self._stays(traffic, key)
-        ]
-        routes, wanted_routes = course.state.routes, self.goal.routes
-        flips = [
-            traffic.flip(key, wanted_routes.get(key))
-            for key in sorted({*routes, *wanted_routes}, key=str)
-            if routes.get(key) != wanted_routes.get(key)
-        ]
+        installs = self._installs(traffic)
+        fresh = {move.key for move in installs}
+        units = [unit for unit in self._replacements(traffic) if only is None or unit.reads & only]
+        chosen, _ = together(unit for unit in units if not unit.reads & fresh)
+        if chosen:
+            self._move(course, chosen, installs)
+
+    def _round(self, course: Course) -> bool:
+        """Add the steps of one round. Returns whether the goal is reached; no new steps mean that nothing can move."""
+        course.add(self._installs(self._traffic(course.state)))
+        traffic = self._traffic(course.state)
+        replacements, flips = self._replacements(traffic), self._flips(traffic)
         if not replacements and not flips:
             course.blocked = ()
             return True
         for units in (replacements + flips, flips):
-            chosen, _ = together(unit for unit in units if wanted(unit))
+            chosen, _ = together(units)
             if chosen and self._move(course, chosen):
                 break
         return False
+
+    def _replacements(self, traffic: Traffic) -> list[Unit]:
+        now = traffic.state.policies
+        return [
+            traffic.replacement(key, self.goal.policies.get(key))
+            for key in sorted(traffic.referenced)
+            if not same(now.get(key), self.goal.policies.get(key)) and self._stays(traffic, key)
+        ]
+
+    def _flips(self, traffic: Traffic) -> list[Unit]:
+        now, then = traffic.state.routes, self.goal.routes
+        return [
+            traffic.flip(key, then.get(key)) for key in sorted({*now, *then}, key=str) if now.get(key) != then.get(key)
+        ]
 
     def _stays(self, traffic: Traffic, key: PolicyKey) -> bool:
         """Whether a policy in use is to be used further on: else its prefixes leave first, and then it is removed."""
@@ -148,17 +167,18 @@ class _Way:
             for route in traffic.state.routes.values()
         )
 
-    def _install(self, course: Course) -> None:
-        """Bring policies that no route leads to into their final shape: nothing moves by it."""
-        traffic = self._traffic(course.state)
+    def _installs(self, traffic: Traffic) -> list[PolicyMove]:
+        """Return the moves of policies that no route leads to, into their final shape: nothing moves by them."""
+        now = traffic.state.policies
         moves = []
         for key, policy in sorted(self.goal.policies.items()):
-            if key in traffic.referenced or same(course.state.policies.get(key), policy):
+            if key in traffic.referenced or same(now.get(key), policy):
                 continue
             first = (self._copied(traffic, key) if self.mirror else None) or policy
-            if not same(course.state.policies.get(key), first):
-                moves.append(traffic.replacement(key, first).move)
-        course.add(moves)
+            if not same(now.get(key), first):
+                kind = MoveKind.REPLACE_POLICY if key in now else MoveKind.INSTALL_POLICY
+                moves.append(PolicyMove(kind, key, first))
+        return moves
 
     def _copied(self, traffic: Traffic, key: PolicyKey) -> SrPolicy | None:
         """Return a policy that sends what is bound for it where that traffic goes now; None when none can.
@@ -181,8 +201,8 @@ class _Way:
         segments = self.forwarding.plain_segments(key.headend, *bound_for_it)
         return SrPolicy(key, (SegmentList(segments),)) if segments else None
 
-    def _move(self, course: Course, units: Sequence[Unit]) -> bool:
-        """Add the steps that these units take. Returns whether anything moved."""
+    def _move(self, course: Course, units: Sequence[Unit], beside: Sequence[Move] = ()) -> bool:
+        """Add the steps that these units take, with other moves in the first. Returns whether anything moved."""
         loaded = [(unit, unit.shift) for unit in units if unit.shift is not None]
         moving = frozenset(row for unit, _ in loaded for row in unit.rows)
         still = [each for row, each in enumerate(self.demand) if row not in moving]
@@ -198,7 +218,7 @@ class _Way:
         steps: list[list[Move]] = [
             [loaded[row][0].move_at(rates) for row, rates in step.rates_mbps.items()] for step in planned.steps
         ]
-        free = [unit.move for unit in units if unit.shift is None or not unit.shift.moves]
+        free = [*beside, *(unit.move for unit in units if unit.shift is None or not unit.shift.moves)]
         if free:
             steps = [free + (steps[0] if steps else []), *steps[1:]]
         for moves in steps:

@@ -92,17 +92,26 @@ class Traffic:
                 for met in self.met(route, demand[row].traffic_class):
                     self.by_policy.setdefault(met, set()).add(row)
 
-    def reads(self, route: Route | None) -> frozenset[PolicyKey]:
+    def reads(self, route: Route) -> frozenset[PolicyKey]:
         """Return the policies that traffic on this route can meet, there or not."""
-        return self._reads(self.state, route) if route is not None else frozenset()
+        return frozenset(
+            key for name in self.forwarding.class_row for key in _met(self.forwarding, self.state, route, name)
+        )
 
-    def _reads(self, state: ForwardingState, route: Route) -> frozenset[PolicyKey]:
-        steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
-        policy = state.policies.get(steering)
-        if policy is None or not policy.per_flow:
-            return frozenset([steering])
-        classes = range(len(self.forwarding.class_row))
-        return frozenset([steering, *(self.forwarding.policy_key(state, route, row) for row in classes)])
+    def met(self, route: Route, traffic_class: str) -> tuple[PolicyKey, PolicyKey]:
+        """Return the policies that traffic of a class meets on this route: what steers it, and what carries it."""
+        return _met(self.forwarding, self.state, route, traffic_class)
+
+    def _met_by(self, rows: Iterable[int], then: ForwardingState) -> frozenset[PolicyKey]:
+        """Return the policies that these rows meet in this state or in another."""
+        found: set[PolicyKey] = set()
+        for row in rows:
+            each = self.demand[row]
+            for state in (self.state, then):
+                route = state.routes.get(RouteKey(each.source, each.prefix))
+                if route is not None:
+                    found.update(_met(self.forwarding, state, route, each.traffic_class))
+        return frozenset(found)
 
     def _near(self, headend: str) -> ForwardingState:
         """Return the part of the state that is on one head-end: all that its own traffic can see."""
@@ -111,25 +120,13 @@ class Traffic:
             self._by_headend = by_headend(self.state, heads)
         return self._by_headend.get(headend, ForwardingState())
 
-    def met(self, route: Route, traffic_class: str) -> tuple[PolicyKey, PolicyKey]:
-        """Return the policies that traffic of a class meets on this route: what steers it, and what carries it."""
-        steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
-        return steering, self.forwarding.policy_key(self.state, route, self.forwarding.row_of(traffic_class))
-
     def replacement(self, key: PolicyKey, policy: SrPolicy | None) -> Unit:
         """Return the unit that brings a policy to what it should be; None removes it."""
         kind = MoveKind.INSTALL_POLICY if key not in self.state.policies else MoveKind.REPLACE_POLICY
         move = PolicyMove(kind if policy else MoveKind.REMOVE_POLICY, key, policy)
         rows = frozenset(self.by_policy.get(key, ()))
         then = after_moves(self._near(key.headend), [move])
-        routes = {RouteKey(self.demand[row].source, self.demand[row].prefix) for row in rows}
-        met = {
-            one
-            for each in routes
-            for state in (self.state, then)
-            for one in self._reads(state, self.state.routes[each])
-        }
-        reads = frozenset({key, *met})
+        reads = self._met_by(rows, then) | {key}
         divided = self._divided(key, policy, rows)
         if divided is None:
             return Unit(move, rows, reads, self._atomic(str(key), rows, then))
@@ -139,9 +136,8 @@ class Traffic:
         """Return the unit that changes the route of a prefix; None withdraws it."""
         rows = frozenset(self.by_prefix.get(key, ()))
         move = RouteMove(key, route)
-        reads = self.reads(self.state.routes.get(key)) | self.reads(route)
         then = after_moves(self._near(key.headend), [move])
-        return Unit(move, rows, reads, self._atomic(str(key), rows, then))
+        return Unit(move, rows, self._met_by(rows, then), self._atomic(str(key), rows, then))
 
     def _atomic(self, name: str, rows: frozenset[int], then: ForwardingState) -> Shift | None:
         """Return the shift of rows that go from what the state does with them to what another does, at once."""
@@ -191,6 +187,13 @@ class Traffic:
             for one in lists
         ]
         return Shift(str(key), tuple(strands), quantum_mbps=rate_mbps / grain), (lists, grain)
+
+
+def _met(
+    forwarding: Forwarding, state: ForwardingState, route: Route, traffic_class: str
+) -> tuple[PolicyKey, PolicyKey]:
+    steering = PolicyKey(route.key.headend, route.colour, route.next_hop)
+    return steering, forwarding.policy_key(state, route, forwarding.row_of(traffic_class))
 
 
 def _shares(policy: SrPolicy, valid: Mapping[tuple[Segment, ...], Split]) -> dict[tuple[Segment, ...], int]:
