@@ -11,16 +11,20 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import structlog
 
 from neto.agents.monitoring.lsdb import LinkStateDatabase
 from neto.errors import WireError
-from neto.model.topology import Topology
+from neto.model.topology import Link, Node, Topology
 from neto.wire.bgpls import decode_update
 
 _PERIOD_S = 0.2  # between two looks at the clock
+_COMPARE_EVERY_S = 0.5  # at most: drawing a large network takes a while, and changes come in bursts
+
+_News = tuple[tuple[Node, ...], tuple[Link, ...], Mapping[tuple[str, str], int]]  # nodes, links, peer SIDs
 
 _log = structlog.get_logger()
 
@@ -44,9 +48,11 @@ class _Speaker:
 class BgpLsAgent:
     """Turns what speakers send into a Topology.
 
-    speakers: peer addresses in order of preference. on_change: called when the topology is another one than before;
-    not when only something measured (delay, loss, load) changed. quiet_s: a speaker that has told something and then
-    nothing for so long counts as having told everything, for those that send no End-of-RIB.
+    speakers: peer addresses in order of preference. on_change: called when nodes, links or peer SIDs are others than
+    when it was last called, whichever speaker tells them; not when only something measured (delay, loss, load)
+    changed. The first of a burst of changes calls at once, those that follow within half a second call once. quiet_s:
+    a speaker that has told something and then nothing for so long counts as having told everything, for those that
+    send no End-of-RIB.
     """
 
     def __init__(
@@ -72,7 +78,9 @@ class BgpLsAgent:
         self._on_change = on_change
         self._quiet_s = quiet_s
         self._active: _Speaker | None = None
-        self._announced: tuple[str | None, int] = (None, 0)  # what the last on_change was about
+        self._compared: tuple[str | None, int] = (None, 0)  # whose structure was last compared with what was told
+        self._compared_s = float("-inf")
+        self._told: _News | None = None  # what the last on_change was about
 
     async def run(self) -> None:
         """Let time pass, until cancelled."""
@@ -86,14 +94,14 @@ class BgpLsAgent:
             self.counters["sessions_up"] += 1
             speaker.has_told, speaker.unreadable = False, 0
             speaker.database.session_up(now)
-            self._reconsider()
+            self._reconsider(now)
 
     def peer_down(self, address: str, now: float) -> None:
         """A session to a speaker ended."""
         if speaker := self._known(address):
             self.counters["sessions_down"] += 1
             speaker.database.session_down(now)
-            self._reconsider()
+            self._reconsider(now)
 
     def raw_update(self, address: str, body: bytes, now: float) -> None:
         """A speaker sent an UPDATE: its body, without the 19-octet header."""
@@ -113,13 +121,13 @@ class BgpLsAgent:
         self.counters["ends_of_rib"] += update.end_of_rib
         self.counters["unknown_tlvs"] += sum(update.unknown_tlvs.values())
         self.counters["malformed_tlvs"] += sum(update.malformed_tlvs.values())
-        self.counters["unknown_nlris"] += update.unknown_nlris
+        self.counters["unknown_nlris"] += len(update.unknown_nlris)
         self.counters["discarded_attributes"] += update.attribute_discarded
         self.unknown_tlvs.update(update.unknown_tlvs)
         if update.reached or update.withdrawn:
             speaker.heard_s, speaker.has_told = now, True
         speaker.database.apply(update, now)
-        self._reconsider()
+        self._reconsider(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -130,7 +138,7 @@ class BgpLsAgent:
                 self.counters["quiet_ends"] += 1
                 database.complete()
             database.expire(now)
-        self._reconsider()
+        self._reconsider(now)
 
     @property
     def active(self) -> str | None:
@@ -174,14 +182,25 @@ class BgpLsAgent:
         freshest = max(whole, key=lambda each: each.heard_s, default=None)
         return next((each for each in everyone if each.is_complete), freshest)
 
-    def _reconsider(self) -> None:
+    def _reconsider(self, now: float) -> None:
         """Choose the active speaker, and pass it on when what it tells is news."""
         chosen = self._choose()
         if chosen is not self._active:
             self.counters["switches"] += 1
             _log.info("bgpls.active", speaker=chosen.address if chosen else None, before=self.active)
             self._active = chosen
-        about = (self.active, chosen.database.structure if chosen else 0)
-        if about != self._announced:
-            self._announced = about
+        structure = (self.active, chosen.database.structure if chosen else 0)
+        if structure == self._compared or now - self._compared_s < _COMPARE_EVERY_S:
+            return  # what is put off is for a later tick
+        self._compared, self._compared_s = structure, now
+        news = _news(chosen.database) if chosen else None
+        if news != self._told:
+            self._told = news
             self._on_change()
+
+
+def _news(database: LinkStateDatabase) -> _News:
+    """Return what is worth telling: everything but what is measured."""
+    topology = database.topology()
+    links = tuple(replace(link, delay_us=0.0) for link in topology.links)
+    return topology.nodes, links, database.peer_sids()

@@ -270,5 +270,5 @@ class LsUpdate:
     end_of_rib: bool = False
     unknown_tlvs: Mapping[int, int] = field(default_factory=dict)  # how many of each type; kept in the objects
     malformed_tlvs: Mapping[int, int] = field(default_factory=dict)  # how many of each type; left out of the objects
-    unknown_nlris: int = 0  # NLRIs of other types, or learned from other protocols
+    unknown_nlris: tuple[Tlv, ...] = ()  # (type, body) of NLRIs of other types, or learned from other protocols
     attribute_discarded: bool = False  # the BGP-LS attribute cannot be taken apart: the objects bear none

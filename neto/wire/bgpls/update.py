@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from neto.errors import WireError
@@ -41,7 +40,7 @@ def decode_update(body: bytes) -> LsUpdate:
     attributes = _path_attributes(body)
     reach, unreach = _link_state(attributes, _MP_REACH), _link_state(attributes, _MP_UNREACH)
     findings = Findings()
-    skipped: Counter[int] = Counter()
+    skipped: list[Tlv] = []
     reached = () if reach is None else tuple(_keys(_after_next_hop(reach), findings, skipped))
     withdrawn = () if unreach is None else tuple(_keys(unreach, findings, skipped))
     discarded, told = False, list[Tlv]()
@@ -55,7 +54,7 @@ def decode_update(body: bytes) -> LsUpdate:
         end_of_rib=reach is None and unreach == b"",  # RFC 4724 §2
         unknown_tlvs=findings.unknown,
         malformed_tlvs=findings.malformed,
-        unknown_nlris=skipped.total(),
+        unknown_nlris=tuple(skipped),
         attribute_discarded=discarded,
     )
 
@@ -97,11 +96,11 @@ def _after_next_hop(reach: bytes) -> bytes:
     return reach[begin:]
 
 
-def _keys(data: bytes, findings: Findings, skipped: Counter[int]) -> Iterator[LsKey]:
+def _keys(data: bytes, findings: Findings, skipped: list[Tlv]) -> Iterator[LsKey]:
     for kind, body in split_nlris(data):
         key = decode_nlri(kind, body, findings.unknown)
         if key is None:
-            skipped[kind] += 1
+            skipped.append((kind, body))
         else:
             yield key
 

@@ -166,6 +166,62 @@ def test_a_change_is_told_and_a_measurement_is_not():
     assert watched.agent.topology().links == ()
 
 
+def test_a_switch_to_a_speaker_that_tells_the_same_is_no_news():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    watched.connect(SPARE, list(reversed(NETWORK)), 1)
+    before = watched.agent.topology()
+    watched.agent.peer_down(MAIN, 2)
+    assert (watched.agent.active, watched.agent.counters["switches"]) == (SPARE, 2)
+    assert watched.agent.topology() == before
+    watched.tell(SPARE, reached(router(3)), 3)
+    assert watched.changes == 2
+    watched.connect(MAIN, [*NETWORK, router(3)], 4)
+    watched.agent.tick(5)
+    assert (watched.agent.active, watched.changes) == (MAIN, 2)
+
+
+def test_what_is_told_and_makes_no_difference_is_no_news():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    watched.tell(MAIN, reached(LsPrefixSpec(router(1), IPv4Network("10.1.0.0/18"), metric=5)), 1)
+    watched.tell(MAIN, reached(*cable(1, 3)), 2)  # nothing is told of router 3
+    watched.agent.tick(3)
+    assert watched.changes == 1
+
+
+def test_new_peer_sids_are_news():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    peering = EpeLinkSpec(router(1), 64500, "192.0.2.1", "198.51.100.1", "198.51.100.2", 25001)
+    watched.tell(MAIN, reached(peering), 1)
+    assert (watched.changes, watched.agent.peer_sids()) == (2, {("r1", "198.51.100.2"): 25001})
+
+
+def test_of_a_burst_the_first_change_is_told_at_once_and_the_rest_together():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    watched.tell(MAIN, reached(router(3)), 10.0)
+    assert watched.changes == 2
+    watched.tell(MAIN, reached(*map(router, range(4, 9))), 10.1)
+    assert len(watched.names) == 8
+    watched.agent.tick(10.2)
+    assert watched.changes == 2
+    watched.agent.tick(10.5)
+    assert watched.changes == 3
+    watched.agent.tick(11.5)
+    assert watched.changes == 3
+
+
+def test_a_link_that_is_lost_is_told_once_though_both_directions_are_withdrawn():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    for at, each in enumerate(cable(1, 2)):
+        watched.tell(MAIN, [withdrawn(each)], 10.0 + at / 10)
+    watched.agent.tick(11)
+    assert (watched.changes, watched.agent.topology().links) == (2, ())
+
+
 def test_a_message_that_cannot_be_read_is_counted_told_and_survived():
     watched = Watched()
     watched.connect(MAIN, NETWORK, 0)

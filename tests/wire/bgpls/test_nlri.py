@@ -194,11 +194,12 @@ def test_descriptors_out_of_order_are_read_all_the_same():
     assert key(link) == key(A_LINK)
 
 
-def test_unknown_types_and_protocols_are_counted_and_passed_over():
+def test_unknown_types_and_protocols_are_kept_as_they_came():
     """RFC 9552 §5.1: type 6 is a SRv6 SID, 65535 is nobody's; protocol 9 is segment routing (RFC 9857)."""
-    update = decode_update(reach(tlv(6, "07 00"), A_NODE, tlv(65535), nlri(NODE, 9, tlv(256, ROUTER_1)), A_PREFIX))
+    of_protocol_9 = nlri(NODE, 9, tlv(256, ROUTER_1))
+    update = decode_update(reach(tlv(6, "07 00"), A_NODE, tlv(65535), of_protocol_9, A_PREFIX))
     assert [type(told.key) for told in update.reached] == [NodeId, PrefixId]
-    assert update.unknown_nlris == 3
+    assert update.unknown_nlris == ((6, b"\x07\0"), (65535, b""), (NODE, of_protocol_9[4:]))
 
 
 @pytest.mark.parametrize(
