@@ -242,9 +242,9 @@ def _fault(attributes: LinkAttributes) -> str:
 
 
 def _link(half: _Half, *, is_overloaded: bool) -> Link:
-    """Describe a link that has no fault. Its delay is the least that was measured, which queues do not touch."""
+    """Describe a link that has no fault. Its delay is the average one, else the least."""
     told = half.attributes
-    delay_us = told.delay_us if told.min_delay_us is None else told.min_delay_us
+    delay_us = told.min_delay_us if told.delay_us is None else told.delay_us
     return Link(
         id=half.name,
         source=half.source,

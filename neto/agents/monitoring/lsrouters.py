@@ -78,7 +78,7 @@ class Routers:
         cls, nodes: Sequence[LsNode], links: Sequence[LsLink], prefixes: Sequence[LsPrefix], problems: list[str]
     ) -> Routers:
         """Merge nodes; what is refused is added to `problems`."""
-        merged = _merge([node for node in nodes if not node.key.is_pseudonode], links)
+        merged = _merge([node for node in nodes if not node.key.is_pseudonode], links, _loopbacks(prefixes))
         kept = _unambiguous(merged, problems)
         names = {each: router.name for router in kept for each in router.identities}
         srgb = {router.name: _first(view.attributes.srgb for view in router.views) for router in kept}
@@ -118,8 +118,10 @@ def label_at(ranges: Iterable[LabelRange], index: int) -> int | None:
     return None
 
 
-def _merge(nodes: Sequence[LsNode], links: Sequence[LsLink]) -> list[_Router]:
-    """Put together the views of each router."""
+def _merge(
+    nodes: Sequence[LsNode], links: Sequence[LsLink], loopbacks: Mapping[Hashable, Sequence[str]]
+) -> list[_Router]:
+    """Put together the views of each router. What it calls its router-id counts first, then its loopback."""
     told_by_links: dict[Hashable, dict[str, None]] = {}
     for link in links:
         for end, addresses in (
@@ -135,7 +137,8 @@ def _merge(nodes: Sequence[LsNode], links: Sequence[LsLink]) -> list[_Router]:
     merged: list[_Router] = []
     for each, seen in views.items():
         router_ids = list(dict.fromkeys(router_id for view in seen for router_id in view.attributes.router_ids))
-        router_ids = router_ids or list(told_by_links.get(each, ())) or _ospf_router_id(seen[0].key)
+        router_ids = router_ids or list(told_by_links.get(each, ())) or list(loopbacks.get(each, ()))
+        router_ids = router_ids or _ospf_router_id(seen[0].key)
         router = _Router([each], seen, router_ids)
         for other in dict.fromkeys(owner[router_id] for router_id in router_ids if router_id in owner):
             router = _Router(
@@ -147,6 +150,19 @@ def _merge(nodes: Sequence[LsNode], links: Sequence[LsLink]) -> list[_Router]:
         merged.append(router)
         owner |= dict.fromkeys(router.router_ids, router)
     return merged
+
+
+def _loopbacks(prefixes: Sequence[LsPrefix]) -> dict[Hashable, tuple[str, ...]]:
+    """Return the address of each router that tells exactly one as standing for it alone."""
+    found: dict[Hashable, set[str]] = {}
+    for prefix in prefixes:
+        key, network = prefix.key, prefix.key.prefix
+        is_host = isinstance(network, IPv4Network) and network.prefixlen == _IPV4_BITS
+        if not (is_host and key.node.protocol.is_igp and in_default(key.topologies)):
+            continue
+        if _is_flagged(prefix) or any(sid.is_node and not sid.algorithm for sid in prefix.attributes.sids):
+            found.setdefault(identity(key.node), set()).add(str(network.network_address))
+    return {each: tuple(addresses) for each, addresses in found.items() if len(addresses) == 1}
 
 
 def _ospf_router_id(node: NodeId) -> list[str]:
@@ -262,8 +278,12 @@ def in_default(topologies: Sequence[int]) -> bool:
 
 def _is_of_node(sid: PrefixSid, prefix: LsPrefix) -> bool:
     """Tell whether the prefix stands for its node alone, not for several (anycast)."""
-    flags = prefix.attributes.attribute_flags
-    flagged = flags is not None and bool(flags & _NODE_FLAG[prefix.key.node.protocol])
+    flagged = _is_flagged(prefix)
     if sid.is_node is not None:
         return sid.is_node or flagged
-    return flagged or flags is None  # OSPF may not tell
+    return flagged or prefix.attributes.attribute_flags is None  # OSPF may not tell
+
+
+def _is_flagged(prefix: LsPrefix) -> bool:
+    """Tell whether the flags of the prefix say that it stands for its node."""
+    return bool((prefix.attributes.attribute_flags or 0) & _NODE_FLAG[prefix.key.node.protocol])

@@ -54,8 +54,10 @@ def test_the_order_in_which_things_are_told_does_not_matter():
         assert sorted(draw(told).problems) == sorted(expected.problems)
 
 
-def test_the_least_delay_stands_for_the_link():
-    assert links(*link(1, 2, 1, delay_us=900, min_delay_us=700, max_delay_us=1200))[0].delay_us == 700.0
+def test_the_average_delay_is_that_of_the_link_and_else_the_least():
+    assert links(*link(1, 2, 1, delay_us=900, min_delay_us=700, max_delay_us=1200))[0].delay_us == 900.0
+    assert links(*link(1, 2, 1, min_delay_us=700, max_delay_us=1200))[0].delay_us == 700.0
+    assert links(*link(1, 2, 1))[0].delay_us == 0.0
 
 
 class TestNames:

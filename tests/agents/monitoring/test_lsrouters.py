@@ -90,6 +90,42 @@ def test_the_router_id_is_the_one_that_has_a_segment():
     assert (only.router_id, only.node_sid) == ("10.255.0.1", 16007)
 
 
+@pytest.mark.parametrize(
+    ("told", "router_id"),
+    [
+        ([prefix(1, 7)], "10.255.0.1"),
+        ([prefix(1, 7), prefix(1, 7, L1)], "10.255.0.1"),
+        ([prefix(1, 7), prefix(1, 8, network="10.254.0.1")], ""),  # which of the two?
+        ([prefix(1, 7, is_node=False)], ""),  # may be of several routers
+        ([prefix(1, 7, is_node=False, flags=0x20)], "10.255.0.1"),  # N (RFC 7794 §2.1)
+        ([prefix(1, 7, algorithm=128)], ""),
+        ([prefix(1, 7, network="10.255.0.0/31")], ""),
+        ([prefix(1, 7, topologies=(2,))], ""),
+        ([prefix(2, 7)], ""),
+    ],
+)
+def test_the_loopback_is_the_router_id_of_a_router_that_tells_none(told, router_id):
+    (only,) = nodes(node(1, router_ids=()), *told)
+    assert only.router_id == router_id
+    assert only.node_sid == (16007 if router_id else None)
+
+
+def test_a_router_is_one_when_one_igp_tells_its_router_id_and_the_other_its_loopback():
+    (only,) = nodes(node(1), node(1, "r1", OSPF, router_ids=()), prefix(1, 7, OSPF, flags=0x40))
+    assert (only.router_id, only.node_sid) == ("10.255.0.1", 16007)
+
+
+def test_of_ospf_the_loopback_counts_before_the_ospf_router_id():
+    (only,) = nodes(node(1, "r1", OSPF, router_ids=()), prefix(1, 7, OSPF, network="10.254.0.1", flags=0x40))
+    assert (only.router_id, only.node_sid) == ("10.254.0.1", 16007)
+
+
+def test_two_routers_that_call_one_loopback_theirs_are_refused():
+    told = draw([node(1, router_ids=()), node(2, router_ids=()), prefix(1, 7), prefix(2, 7, network="10.255.0.1")])
+    assert told.topology.nodes == ()
+    assert any("r1" in problem and "r2" in problem for problem in told.problems)
+
+
 def test_links_tell_the_router_id_when_the_node_does_not():
     told = half(1, 2, 1, local_router_ids=("10.255.0.1", "fc00::1"), remote_router_ids=("10.255.0.2",))
     assert [each.router_id for each in nodes(node(1, router_ids=()), node(2, router_ids=()), told)] == [
