@@ -181,6 +181,15 @@ def test_a_switch_to_a_speaker_that_tells_the_same_is_no_news():
     assert (watched.agent.active, watched.changes) == (MAIN, 2)
 
 
+def test_a_switch_to_a_speaker_that_measures_otherwise_is_no_news():
+    watched = Watched()
+    watched.connect(MAIN, NETWORK, 0)
+    watched.connect(SPARE, [*NETWORK, *cable(1, 2, delay_us=500)], 1)
+    watched.agent.peer_down(MAIN, 2)
+    assert [link.delay_us for link in watched.agent.topology().links] == [500.0, 500.0]
+    assert watched.changes == 1
+
+
 def test_what_is_told_and_makes_no_difference_is_no_news():
     watched = Watched()
     watched.connect(MAIN, NETWORK, 0)
