@@ -1,12 +1,13 @@
 """Which prefixes are steered: the portion of the measured traffic that may be ours, made of whole prefixes.
 
 A prefix that is steered stays so while the portion does not fall, whatever its rate does. New ones are spread over
-head-ends and targets: each pair gets its portion in whole prefixes, and what that leaves goes to the pairs with the
-largest remainders.
+head-ends and targets: each pair gets its portion in whole prefixes, what that leaves goes to the pairs with the
+largest remainders, and single exchanges bring the sum nearer.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -54,7 +55,24 @@ def choose(
         if rate_mbps <= room + _EDGE * budget:
             chosen.add(key)
             room -= rate_mbps
+    _exchange(steerable, chosen, frozenset(kept), room)
     return frozenset(chosen)
+
+
+def _exchange(
+    steerable: Mapping[RouteKey, Steerable], chosen: set[RouteKey], kept: Collection[RouteKey], room: float
+) -> None:
+    """Swap a prefix that was just chosen for a larger one that was not, while that comes nearer to the portion."""
+    outside = sorted((steerable[key].rate_mbps, _order(key), key) for key in steerable if key not in chosen)
+    for key in sorted(chosen.difference(kept), key=lambda key: (-steerable[key].rate_mbps, _order(key))):
+        rate_mbps = steerable[key].rate_mbps
+        place = bisect_right(outside, rate_mbps + room, key=lambda each: each[0]) - 1
+        if place >= 0 and outside[place][0] > rate_mbps:
+            larger, _, other = outside.pop(place)
+            insort(outside, (rate_mbps, _order(key), key))
+            chosen.remove(key)
+            chosen.add(other)
+            room -= larger - rate_mbps
 
 
 def _in_turn(steerable: Mapping[RouteKey, Steerable], chosen: Collection[RouteKey], portion: float) -> list[RouteKey]:

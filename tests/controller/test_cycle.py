@@ -91,8 +91,15 @@ def test_a_ramp_is_safe_in_any_order_ends_within_capacity_and_rests(seed):
         )
         assert steered <= sum(row.rate_mbps for row in now.demand.rates) * (portion + 1e-9)
         assert now.running.routes.keys() >= before.running.routes.keys()
-        if not decision.plan.stuck:
-            assert decide(now).plan.steps == ()
+    assert decision.plan.stuck or decide(now).plan.steps == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_portion_settles_once_what_could_not_be_placed_has_found_its_place(seed):
+    now = snapshot(random.Random(seed), busiest=1.2, portion=0.6)
+    for _ in range(4):
+        now = carried_out(now, decide(now))
+    assert decide(now).plan.steps == ()
 
 
 def test_at_full_portion_what_overloaded_links_by_itself_fits():
@@ -361,11 +368,14 @@ def test_in_small_steps_every_subset_of_moves_fits():
         for step in decision.plan.steps:
             if len(step.moves) <= 7 and any(isinstance(move, RouteMove) for move in step.moves):
                 start = totals(judge.loads(state))
+                worst = 0.0
                 for chosen in product((False, True), repeat=len(step.moves)):
                     subset = [move for move, on in zip(step.moves, chosen, strict=True) if on]
                     for link, load in totals(judge.loads(moved(state, subset))).items():
                         allowed = admitted[link][2] if admitted else 0.0
                         assert load <= max(capacity[link], start.get(link, 0.0), allowed) * (1 + 1e-6)
+                        worst = max(worst, load / capacity[link])
+                assert step.worst_utilisation == pytest.approx(worst)
                 tried += 1
             state = moved(state, step.moves)
     assert tried
