@@ -28,6 +28,7 @@ from neto.operation.parts import DemandSource, DeviceReader, Outcome, PlanRunner
 from neto.operation.records import Records
 from neto.operation.shift import moved_share
 from neto.settings.load import Config
+from neto.store.protocol import Action
 
 READ_BACK_EVERY = 10  # cycles, when nothing asked for it sooner: what somebody else changed is found by then
 ACTION_POLL_S = 0.5  # an operator's word takes effect within this
@@ -341,24 +342,29 @@ class ControlLoop:
         """Carry out what operators say through the store."""
         while True:
             for action in await self._records.new_actions():
-                before = self._operation
-                match action.what:
-                    case "legacy":
-                        self._operation = mode.to_legacy(f"neto legacy by {action.who}")
-                        if self._leads():
-                            await self._parts.routes.withdraw_all(self._term.check)  # the next cycle looks again
-                    case "freeze":
-                        self._operation = mode.freeze(before, f"neto freeze by {action.who}")
-                    case "approve":
-                        self._approved = True
-                    case "resume":
-                        self._operation = mode.resume(before, self._ramp)
-                        seen = self._parts.topology.topology()
-                        if seen is not None:
-                            self._inputs.accept_topology(seen)
+                self._operation = self._after(action)
+                await self._records.obeyed(action, self._operation)
                 self._log.warning("operator.said", what=action.what, who=action.who, mode=str(self._operation.mode))
+                if action.what == "legacy" and self._leads():
+                    await self._parts.routes.withdraw_all(self._term.check)  # now; the next cycle looks again
                 self.nudge(f"neto {action.what}")
             await asyncio.sleep(ACTION_POLL_S)
+
+    def _after(self, action: Action) -> Operation:
+        """Return where an operator's word leaves the daemon."""
+        match action.what:
+            case "legacy":
+                return mode.to_legacy(f"neto legacy by {action.who}")
+            case "freeze":
+                return mode.freeze(self._operation, f"neto freeze by {action.who}")
+            case "approve":
+                self._approved = True
+            case "resume":
+                seen = self._parts.topology.topology()
+                if seen is not None:
+                    self._inputs.accept_topology(seen)
+                return mode.resume(self._operation, self._ramp)
+        return self._operation
 
     # Telling
 

@@ -79,12 +79,14 @@ class Records:
         await self._put({STATUS: self._status(operation, self._doubts, cycle=cycle)})
 
     async def new_actions(self) -> Sequence[Action]:
-        """Return what operators asked for since the last call, oldest first, and remember having seen it."""
-        actions = await self._store.actions_after(self._action_seen)
-        if actions:
-            self._action_seen = actions[-1].seq
-            await self._put({ACTIONS_SEEN: self._action_seen})
-        return actions
+        """Return what operators asked for and was not obeyed yet, oldest first."""
+        return await self._store.actions_after(self._action_seen)
+
+    async def obeyed(self, action: Action, operation: Operation) -> None:
+        """Store an action as obeyed together with where that leaves the daemon: no crash comes between the two."""
+        self._action_seen = action.seq
+        status = self._status(operation, self._doubts, cycle=None)
+        await self._put({STATUS: status, ACTIONS_SEEN: action.seq})
 
     async def note(self, severity: str, what: str, *, subject: str = "", text: str = "") -> None:
         """Append to the history."""

@@ -213,14 +213,26 @@ async def test_a_topology_that_loses_too_much_freezes_everything(start):
     assert world.announced
 
 
-async def test_the_kill_switch_withdraws_what_is_announced(start):
+async def test_the_kill_switch_withdraws_at_once_and_outlives_the_daemon(start):
     world = World()
     loop = await start(world)
     await loop._cycle()
     assert world.announced
     await loop.store.add_action("me", "legacy", {}, at=time.time())
-    for action in await loop._records.new_actions():
-        assert action.what == "legacy"
+    obeying = asyncio.create_task(loop._obey())
+    async with asyncio.timeout(5):
+        while world.announced:  # noqa: ASYNC110  the loop tells nobody
+            await asyncio.sleep(0.01)
+    obeying.cancel()
+    stood = await Records(loop.store, loop._term).stood()  # what a successor finds if we die now
+    assert stood.mode is Mode.LEGACY
+    assert not await loop._records.new_actions()
+
+
+async def test_on_legacy_what_is_announced_all_the_same_is_withdrawn(start):
+    world = World()
+    loop = await start(world)
+    await loop._cycle()
     loop._operation = replace(loop.operation, mode=Mode.LEGACY, portion=0.0)
     await loop._cycle()
     assert not world.announced

@@ -103,7 +103,7 @@ def test_the_kill_switch_withdraws_everything_until_resume(site):
     run_to_full(site)
     site.neto("legacy")
     site.until("nothing is steered", lambda: site.ask("status")["coloured_routes"] == 0, 10)
-    assert site.show("leader")["status"]["operation"]["mode"] == "legacy"
+    site.until("it says so", lambda: site.show("leader")["status"]["operation"]["mode"] == "legacy", 5)
     site.neto("resume")
     site.until("it goes on", lambda: site.steered() > 0, 30)
 
