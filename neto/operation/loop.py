@@ -302,10 +302,18 @@ class ControlLoop:
     async def _fall_back(self) -> None:
         """Steer nothing: the kill switch is pulled."""
         if self._parts.routes.announced:
-            self._log.warning("legacy.withdraws", routes=len(self._parts.routes.announced))
-            await self._parts.routes.withdraw_all(self._term.check)
+            await self._withdraw_all()
             self._unread.update(dict.fromkeys(self._config.inventory.router, "withdrawn"))
             await self._read_back()
+
+    async def _withdraw_all(self) -> None:
+        """Withdraw every route; what cannot be withdrawn now is tried again with the next cycle."""
+        self._log.warning("legacy.withdraws", routes=len(self._parts.routes.announced))
+        try:
+            if self._leads():
+                await self._parts.routes.withdraw_all(self._term.check)
+        except DeviceError as error:
+            self._log.error("legacy.not_withdrawn", why=str(error))
 
     # Reading routers back
 
@@ -345,8 +353,8 @@ class ControlLoop:
                 self._operation = self._after(action)
                 await self._records.obeyed(action, self._operation)
                 self._log.warning("operator.said", what=action.what, who=action.who, mode=str(self._operation.mode))
-                if action.what == "legacy" and self._leads():
-                    await self._parts.routes.withdraw_all(self._term.check)  # now; the next cycle looks again
+                if action.what == "legacy":
+                    await self._withdraw_all()  # now; the next cycle looks again
                 self.nudge(f"neto {action.what}")
             await asyncio.sleep(ACTION_POLL_S)
 
