@@ -115,7 +115,8 @@ class _Program:
     def solve(self, price: Floats, columns: Bools) -> tuple[Shortened, Floats] | None:
         """Return the flows and the links' prices. Paths that were worth a column are marked in `columns` (paths,)."""
         solver = Solver()
-        near, penalty = _PRICED_OUT if columns.any() else _UNDECIDED, _PENALTY
+        first = not columns.any()
+        near, penalty = _UNDECIDED if first else _PRICED_OUT, _PENALTY
         free = ~self.bound[self.demand_of]
         for _ in range(_MOST_PROGRAMS):
             cost = self.delay + sum_over_paths(self.path_start, self.links, price)
@@ -129,14 +130,14 @@ class _Program:
             flow, price, over = found
             gap = self._gap(flow, price)
             done = over <= _OVER and (gap <= _GAP or stuck)
-            if done or near == _UNDECIDED:  # the duals know better than earlier prices what is worth a column
+            if done or first:  # the duals know better than earlier prices what is worth a column
                 cost = self.delay + sum_over_paths(self.path_start, self.links, price)
                 columns &= (flow > 0) | (cost - _least(self.demand_start, cost)[self.demand_of] <= _KEPT)
             if done:
                 return Shortened(flow, gap), price
-            if stuck and near < _UNDECIDED:
+            if stuck and not first:
                 penalty *= 10  # going over is still cheaper than the paths that would avoid it
-            near = _PRICED_OUT
+            near, first = _PRICED_OUT, False
         return None
 
     def _gap(self, flow: Mbps, price: Floats) -> float:

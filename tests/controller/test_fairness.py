@@ -70,7 +70,7 @@ def test_prices_come_close_to_max_min_fairness(seed):
 
 
 @given(seed=st.integers(0, 100_000), undecided=st.sampled_from([0.02, 0.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_least_delay_is_that_of_the_whole_linear_program(seed, undecided):
     """With nothing undecided at first, every column has to come from the duals."""
     paths, flows = problem(seed, links=24, demands=40)
