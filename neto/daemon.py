@@ -106,6 +106,7 @@ class Leader:
 
     def __post_init__(self) -> None:
         config, settings = self.config, self.config.settings
+        self._headends = frozenset(router.bgp_address for router in config.inventory.routers)
         self._speakers = tuple(speaker.address for speaker in settings.bgpls.speaker)
         self._topology = BgpLsAgent(
             self._speakers,
@@ -264,7 +265,8 @@ class Leader:
                 if speaks:
                     self._topology.raw_update(event.address, event.body, now)
                 return
-        self._nudge(f"session {event.address}")
+        if event.address in self._headends:  # a speaker's session alone changes nothing until the topology does
+            self._nudge(f"session {event.address}")
 
     def _nudge(self, reason: str) -> None:
         self._loop.nudge(reason)
