@@ -249,15 +249,27 @@ def test_a_link_that_is_overloaded_already_may_stay_so_but_not_get_worse():
 
 
 def test_a_higher_class_is_not_overloaded_by_what_is_admitted_for_the_total():
-    """Link 0 carries 150 of bronze; gold may come to 100 there, not to 150."""
-    gold = [shift(strand([1], 60, 0), strand([0], 0, 60), name=str(row)) for row in range(2)]
-    bronze = shift(strand([0], 150, 0, 1), strand([2], 0, 90, 1), strand([3], 0, 60, 1), name="bronze")
-    background = [[0.0] * 4, [0.0] * 4]
-    planned = plan_transition([*gold, bronze], np.array(background), np.array([CAPACITY, 200.0, 100.0, 100.0]))
-    for rates in states([*gold, bronze], planned):
-        assert loads([*gold, bronze], rates, 4, 2)[0, 0] <= CAPACITY + NEAR
-    assert planned.stuck
-    assert 0 in planned.blocked
+    """Link 0 is to carry 150, of which 60 are gold. For a moment it may carry 150, but never 140 of gold."""
+    shifts = [
+        shift(strand([1], 60, 0), strand([0], 0, 60), name="comes"),
+        shift(strand([0], 80, 0), strand([2], 0, 80), name="goes"),
+        shift(strand([3], 90, 0, 1), strand([0], 0, 90, 1), name="bronze"),
+    ]
+    ceiling = np.zeros((2, 4))
+    ceiling[:, 0] = 60, 150
+    planned = plan_transition(shifts, np.zeros((2, 4)), np.full(4, CAPACITY), ceiling_mbps=ceiling)
+    assert_arrives(shifts, planned)
+    for before, after in pairwise(states(shifts, planned)):
+        gold = [max(before[row][place], after[row][place]) for row, place in ((0, 1), (1, 0))]
+        assert sum(gold) <= CAPACITY + NEAR
+
+
+def test_a_shift_that_swaps_classes_does_not_overload_the_higher_one():
+    """At once gold comes and bronze goes: the total stays as it is, but gold has no room beside gold."""
+    swap = shift(strand([1], 60, 0), strand([0], 0, 60), strand([0], 60, 0, 1), strand([1], 0, 60, 1), divisible=False)
+    background = np.array([[60.0, 0.0], [30.0, 0.0]])
+    planned = plan_transition([swap], background, np.full(2, CAPACITY))
+    assert planned.blocked == (0,)
 
 
 def test_what_the_target_cannot_do_without_is_admitted_and_no_more():
