@@ -95,7 +95,7 @@ def gravity(topology, seed=_SEED):
     rate = np.outer(mass, mass) / mass.sum()
     names = [node.name for node in topology.nodes]
     return tuple(
-        Demand(f"{a}-{b}", CLASS.name, names[a], names[b], float(rate[a, b]))
+        Demand(f"{names[a]}-{names[b]}", CLASS.name, names[a], names[b], float(rate[a, b]))
         for a in range(nodes)
         for b in range(nodes)
         if a != b and rate[a, b] > 0

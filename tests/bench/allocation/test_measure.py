@@ -75,6 +75,17 @@ def test_gravity_demands_fill_in_where_no_file_has_any(data):
     assert factor == pytest.approx(np.full(6, factor[0]))
 
 
+def test_gravity_demands_go_by_the_masses_of_both_ends_and_are_the_same_each_time(data):
+    """By hand: 300, 150 and 250 Mbit/s leave a, b and c; a's demands are as the masses of the other two."""
+    topology = load_instance("bare", 1, 2.0, data).topology
+    rate = {demand.id: demand.rate_mbps for demand in gravity(topology, seed=5)}
+    drawn = np.random.default_rng(5).lognormal(0.0, 1.0, 3)
+    assert rate["a-b"] / rate["a-c"] == pytest.approx(150 * drawn[1] / (250 * drawn[2]))
+    assert rate["b-a"] / rate["b-c"] == pytest.approx(300 * drawn[0] / (250 * drawn[2]))
+    assert rate == {demand.id: demand.rate_mbps for demand in gravity(topology, seed=5)}
+    assert rate != {demand.id: demand.rate_mbps for demand in gravity(topology, seed=6)}
+
+
 def test_a_missing_file_is_named(data):
     assert missing("tri", data) is None
     assert "nowhere.graph: set NETO_DATA" in missing("nowhere", data)

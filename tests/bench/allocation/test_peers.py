@@ -11,7 +11,7 @@ from tests.controller import maxmin
 from tests.controller.networks import network
 
 from .fillers import adaptive_waterfiller, progressive_filling
-from .linear import OverLimitError
+from .linear import OverLimitError, fitted
 from .peers import exact_levels, geometric_binner, least_delay, swan
 
 PEERS = {
@@ -67,6 +67,14 @@ def test_nobody_gets_more_than_asked_for_and_no_link_is_over(name, seed):
     assert (flow >= 0).all()
     assert (rates(flow, paths) <= demand * (1 + 1e-9)).all()
     assert (loads(flow, paths, len(capacity)) <= capacity * (1 + 1e-9)).all()
+
+
+def test_what_a_solver_lets_through_is_taken_off_again(two_ways):
+    """By hand: less than nothing is nothing; 12 for 9 wanted is cut to 9; 4.5 + 3 on cb is cut to 6 in proportion."""
+    capacity, paths = two_ways
+    flow = fitted(np.array([7.5, 4.5, 3.0]), capacity, np.array([20.0, 5.0]), paths)
+    assert flow == pytest.approx([7.5, 3.6, 2.4])
+    assert fitted(np.array([12.0, -1e-6, 0.0]), capacity, np.array([9.0, 5.0]), paths) == pytest.approx([9.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("name", PEERS)
