@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from neto.controller.audit import audit_allocation, audit_step
-from neto.controller.moves import Course, broken_policies, plan_moves
+from neto.controller.goal import frozen_part
+from neto.controller.moves import Course, Pace, broken_policies, plan_moves
 from neto.controller.peering import left_out
 from neto.controller.replay import after_moves, step_peak
 from neto.controller.shortfall import shortfalls
-from neto.controller.target import CycleOptions, Target, decide_target, frozen_part
+from neto.controller.target import CycleOptions, Target, decide_target
 from neto.controller.world import World
 from neto.model.plan import Plan, Step, Urgency
 from neto.model.snapshot import Decision, Snapshot
@@ -38,8 +39,8 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
         goal = snapshot.running
         warnings.append(f"what runs is kept: the new allocation would bring {worse}")
     urgent = _losing(world)
-    grain = options.quanta.grain
-    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, grain, urgent=urgent)
+    pace = Pace(options.quanta.grain, 0.0 if urgent else options.margin, urgent=urgent)  # then speed matters more
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, pace)
     plan, reached = _audited(world, course, goal, Urgency.REPAIR if urgent else Urgency.OPTIMISE)
     return Decision(
         joint=world.joint,
@@ -61,16 +62,14 @@ def withdraw_plan(snapshot: Snapshot, options: CycleOptions | None = None) -> Pl
     """
     world = World(snapshot)
     goal = frozen_part(world)
-    grain = (options or CycleOptions()).quanta.grain
-    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, grain)
+    options = options or CycleOptions()
+    pace = Pace(options.quanta.grain, options.margin)
+    course = plan_moves(world.forwarding, world.demand, snapshot.running, goal, pace)
     return _audited(world, course, goal, Urgency.WITHDRAW)[0]
 
 
 def _losing(world: World) -> bool:
-    """Whether traffic that is ours to move is being lost, or would be if one more thing broke.
-
-    A policy in use cannot be followed any more, or steered traffic crosses a link over its capacity.
-    """
+    """Whether a policy in use cannot be followed any more, or steered traffic crosses a link over its capacity."""
     running = world.snapshot.running
     if broken_policies(world.forwarding, running, world.demand):
         return True

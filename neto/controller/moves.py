@@ -8,7 +8,7 @@ moves before anything else does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,25 +41,29 @@ class Course:
             self.state = after_moves(self.state, moves)
 
 
-def plan_moves(
-    forwarding: Forwarding,
-    demand: Sequence[PrefixDemand],
-    running: ForwardingState,
-    goal: ForwardingState,
-    grain: int,
-    *,
-    urgent: bool = False,
-) -> Course:
-    """Return the way from the running state to the goal, or as far toward it as is safe.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How to go about it."""
 
-    grain: weights of a policy that stops on its way sum to at least this. urgent: traffic is being lost now, so what
-    can relieve it at once does not wait for policies to be installed.
-    """
-    course = _Way(forwarding, demand, goal, grain, urgent=urgent).go(Course(running))
-    if not course.blocked:
-        return course
-    careful = _Way(forwarding, demand, goal, grain, urgent=urgent, mirror=True).go(Course(running))
-    return course if careful.blocked else careful
+    grain: int  # weights of a policy that stops on its way sum to at least this
+    margin: float = 0.0  # share of every link that steps leave free, if that is possible
+    urgent: bool = False  # traffic is being lost: what can relieve it does not wait for policies to be installed
+
+
+def plan_moves(
+    forwarding: Forwarding, demand: Sequence[PrefixDemand], running: ForwardingState, goal: ForwardingState, pace: Pace
+) -> Course:
+    """Return the way from the running state to the goal, or as far toward it as is safe."""
+    course = Course(running)
+    for margin in dict.fromkeys((pace.margin, 0.0)):
+        for mirror in (False, True):
+            way = _Way(forwarding, demand, goal, replace(pace, margin=margin), mirror=mirror)
+            found = way.go(Course(running))
+            if not found.blocked:
+                return found
+            if margin == 0.0 and not mirror:
+                course = found
+    return course
 
 
 def broken_policies(
@@ -90,8 +94,7 @@ class _Way:
     forwarding: Forwarding
     demand: Sequence[PrefixDemand]
     goal: ForwardingState
-    grain: int
-    urgent: bool = False
+    pace: Pace
     mirror: bool = False  # let policies that take over from others begin as their copies
 
     @cached_property
@@ -103,7 +106,7 @@ class _Way:
         broken = broken_policies(self.forwarding, course.state, self.demand)
         if broken:
             self._relieve(course, broken)
-        if self.urgent:
+        if self.pace.urgent:
             self._relieve(course, None)
         for _ in range(_MOST_ROUNDS):
             before = course.state
@@ -116,7 +119,7 @@ class _Way:
         return course
 
     def _traffic(self, state: ForwardingState) -> Traffic:
-        return Traffic(self.forwarding, state, self.demand, self.grain)
+        return Traffic(self.forwarding, state, self.demand, self.pace.grain)
 
     def _relieve(self, course: Course, only: frozenset[PolicyKey] | None) -> None:
         """Replace policies in use, or those of `only`, while what nothing uses yet is installed beside them."""
@@ -209,7 +212,7 @@ class _Way:
         planned = plan_transition(
             [shift for _, shift in loaded],
             self.forwarding.loads(course.state, still),
-            self.forwarding.joint.capacity_mbps,
+            self.forwarding.joint.capacity_mbps * (1 - self.pace.margin),
             ceiling_mbps=np.cumsum(self.forwarding.loads(self.goal, self.demand), axis=0),
             patience=_PATIENCE,
         )

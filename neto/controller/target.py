@@ -14,9 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from neto.controller.allocation import allocate
-from neto.controller.endpoints import choose_endpoint, possible_endpoints
-from neto.controller.forwarding import merged
-from neto.controller.igp import Split
+from neto.controller.endpoints import possible_endpoints
+from neto.controller.goal import Slot, frozen_part, goal_state, running_lists, spread
 from neto.controller.paths import candidate_paths
 from neto.controller.realise import (
     Quanta,
@@ -24,7 +23,6 @@ from neto.controller.realise import (
     expressible,
     filled_in,
     of_demands,
-    per_flow_policy,
     segment_lists,
     weights,
     with_excess,
@@ -35,13 +33,10 @@ from neto.controller.world import World
 from neto.model.allocation import Allocation, PathSet
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
-from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, SegmentList, SrPolicy
+from neto.model.sr import ForwardingState, RouteKey, SegmentList
 from neto.model.topology import Mbps
 
 _ROUNDING = 1e-6
-
-Pair = tuple[str, str]  # head-end, target
-Slot = tuple[str, str, int]  # head-end, target, class row: what one policy carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,7 @@ class CycleOptions:
     min_gain: float = 0.1  # share of its delay that a policy must save for a change to be worth it
     headroom_use: float = 0.5  # share of the headroom that running policies may eat up before they have to move
     portion_tolerance: float = 0.05  # by how much the steered share may drift above the portion
+    margin: float = 0.03  # share of a link that steps leave free where they can: demand is measured, not known
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,7 +84,7 @@ def decide_target(world: World, options: CycleOptions) -> Target:
         steered -= waiting
         share = _allocated(world, found, steered)
     lists = _settle(world, share, _wanted(world, share, options), options)
-    state = _state(world, share.rates, lists, steered)
+    state = goal_state(world, share.rates, lists, steered)
     names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
     return Target(state, share.allocation, share.base, share.room, tuple(names))
 
@@ -185,15 +181,6 @@ def _paths(
     return expressible(world.forwarding, demands, found)
 
 
-def frozen_part(world: World) -> ForwardingState:
-    """Return the part of the running state that is not ours to change."""
-    running = world.snapshot.running
-    return ForwardingState(
-        {key: policy for key, policy in running.policies.items() if key.headend not in world.managed},
-        {key: route for key, route in running.routes.items() if key.headend not in world.managed},
-    )
-
-
 def _wanted(world: World, share: _Share, options: CycleOptions) -> list[tuple[SegmentList, ...]]:
     """Return the segment lists of each demand as the allocation wants them."""
     allocation, joint = share.allocation, world.joint
@@ -214,9 +201,9 @@ def _settle(
     choices, running = [], []
     nearest = _nearest(share.allocation)
     for slot, lists, near_us in zip(share.slots, wanted, nearest, strict=True):
-        now = _running_lists(world, slot, near_us)
-        new = _spread(world, slot, lists)
-        old = None if now is None else _spread(world, slot, now)
+        now = running_lists(world, slot, near_us)
+        new = spread(world, slot, lists)
+        old = None if now is None else spread(world, slot, now)
         if new is None:
             raise AssertionError(f"{slot}: a list that was just made cannot be followed")
         delay = world.delay_us(new, slot[1])
@@ -236,91 +223,3 @@ def _settle(
 def _nearest(allocation: Allocation) -> list[float]:
     starts = allocation.paths.demand_start[:-1]
     return [float(allocation.paths.delay_us[start]) for start in starts]
-
-
-def _spread(world: World, slot: Slot, lists: Sequence[SegmentList]) -> Split | None:
-    headend, target, _ = slot
-    splits = [world.forwarding.list_split(headend, one.segments, target) for one in lists]
-    if not lists or any(split is None for split in splits):
-        return None
-    return merged([(split, one.weight) for split, one in zip(splits, lists, strict=True) if split is not None])
-
-
-def _running_lists(world: World, slot: Slot, nearest_us: float) -> tuple[SegmentList, ...] | None:
-    """Return what runs for a slot now, if all of it may stay: it can be followed, and is near and open enough."""
-    headend, target, traffic_class = slot
-    endpoint = world.running_endpoint.get((headend, target), "")
-    colour = world.targets.class_colour(target, traffic_class)
-    policy = world.snapshot.running.policies.get(PolicyKey(headend, colour, endpoint))
-    if policy is None or not policy.segment_lists:
-        return None
-    each = world.classes[traffic_class]
-    bound = min(each.max_delay_us, each.max_stretch * nearest_us) * (1 + 1e-9)
-    for one in policy.segment_lists:
-        split = world.forwarding.list_split(headend, one.segments, target)
-        if split is None or world.delay_us(split, target) > bound or not world.open_to(split, headend, target):
-            return None
-    return policy.segment_lists
-
-
-def _state(
-    world: World,
-    rates: Mapping[Slot, float],
-    lists: Mapping[Slot, tuple[SegmentList, ...]],
-    steered: frozenset[RouteKey],
-) -> ForwardingState:
-    """Return the state: what is not ours stays, what carries traffic is told, what merely lies ready may lie."""
-    frozen = frozen_part(world)
-    policies, routes = dict(frozen.policies), dict(frozen.routes)
-    endpoints = {pair: _endpoint(world, pair, rates, lists) for pair in {slot[:2] for slot in lists}}
-    for (headend, target, each), one in lists.items():
-        key = PolicyKey(headend, world.targets.class_colour(target, each), endpoints[headend, target])
-        policies[key] = SrPolicy(key, one)
-    idle = _idle(world, endpoints)
-    for (headend, target), endpoint in (endpoints | idle).items():
-        flow = per_flow_policy(world.targets, headend, target, endpoint, world.classes)
-        policies[flow.key] = flow
-        for row in range(len(world.classes)):
-            if (headend, target, row) not in lists:
-                policies |= _left_lying(world, PolicyKey(headend, world.targets.class_colour(target, row), endpoint))
-    for prefix in steered | (world.snapshot.running.routes.keys() if world.snapshot.portion > 0 else frozenset()):
-        target = world.listed.get(prefix.prefix, "")
-        endpoint = (endpoints | idle).get((prefix.headend, target), "")
-        stays = (prefix.headend, target, prefix.prefix) not in world.measured
-        if endpoint and world.may_steer(prefix, target) and (prefix in steered or stays):
-            routes[prefix] = Route(prefix, endpoint, world.targets.steering_colour(target))
-    return ForwardingState(policies, routes)
-
-
-def _endpoint(
-    world: World, pair: Pair, rates: Mapping[Slot, float], lists: Mapping[Slot, tuple[SegmentList, ...]]
-) -> str:
-    exit_mbps: dict[int, float] = {}
-    for row in range(len(world.classes)):
-        slot = (*pair, row)
-        split = _spread(world, slot, lists[slot]) if slot in lists else None
-        for link, share in zip(*(part.tolist() for part in split), strict=True) if split else ():
-            if world.is_exit(link):
-                exit_mbps[link] = exit_mbps.get(link, 0.0) + share * rates[slot]
-    return choose_endpoint(world, *pair, exit_mbps)
-
-
-def _idle(world: World, endpoints: Mapping[Pair, str]) -> dict[Pair, str]:
-    """Return the pairs that are steered now and have no demand at the moment: they may stay as they are."""
-    idle: dict[Pair, str] = {}
-    for key, route in world.snapshot.running.routes.items():
-        pair = (key.headend, world.listed.get(key.prefix, ""))
-        quiet = pair not in endpoints and pair not in world.measured_pairs
-        if quiet and world.may_steer(key, pair[1]) and world.forwarding.usable(route):
-            idle[pair] = world.running_endpoint.get(pair, "")
-    return idle
-
-
-def _left_lying(world: World, key: PolicyKey) -> dict[PolicyKey, SrPolicy]:
-    """Return a running policy of a class without demand, if it can still be followed."""
-    policy = world.snapshot.running.policies.get(key)
-    meaning = world.targets.meaning(key.colour)
-    if policy is None or meaning is None or meaning[1] is None:
-        return {}
-    known = _running_lists(world, (key.headend, meaning[0], meaning[1]), float("inf"))
-    return {key: policy} if known is not None else {}

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import IPv4Network
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +128,14 @@ class World:
         return delay_us
 
     def may_steer(self, key: RouteKey, target: str) -> bool:
-        """Whether the operator lets us announce this prefix to this head-end at all."""
+        """Whether the operator lets us announce this prefix to this head-end at all, and we know how to.
+
+        Routes and labels are those of IPv4: other prefixes stay on plain forwarding.
+        """
         excluded = self.snapshot.intents.excluded_prefixes
         return (
             key.headend in self.managed
+            and isinstance(key.prefix, IPv4Network)
             and target != key.headend
             and target in self.targets.number
             and self.listed.get(key.prefix) == target

@@ -74,7 +74,7 @@ def admissible(now, state):
     }
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_ramp_is_safe_in_any_order_ends_within_capacity_and_rests(seed):
     rng = random.Random(seed)
     now = snapshot(rng, busiest=1.2)
@@ -96,6 +96,20 @@ def test_a_ramp_is_safe_in_any_order_ends_within_capacity_and_rests(seed):
     assert decision.plan.stuck or decide(now).plan.steps == ()
 
 
+def test_steps_leave_a_margin_where_they_can():
+    """Demand is measured, not known: what is planned to fill a link to the brim may overload it."""
+    fuller = 0
+    for seed in range(6):
+        now = snapshot(random.Random(seed), busiest=0.99)
+        bold, careful = (
+            max(step.worst_utilisation for step in decide(now, CycleOptions(margin=margin)).plan.steps)
+            for margin in (0.0, 0.05)
+        )
+        assert careful <= bold * (1 + 1e-6)
+        fuller += careful < bold
+    assert fuller
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_what_cannot_be_placed_yet_is_not_begun_with(seed):
     decision = decide(snapshot(random.Random(seed), busiest=1.5, portion=0.6))
@@ -109,8 +123,7 @@ def test_a_step_that_fails_its_audit_is_not_in_the_plan(monkeypatch):
     later = with_demand(now, random.Random(5), 1.1)
     goal = decide(later).target
 
-    def careless(_forwarding, _demand, running, goal, _grain, *, urgent):
-        del urgent
+    def careless(_forwarding, _demand, running, goal, _pace):
         course = Course(running)
         policies = {*running.policies, *goal.policies}
         course.add([PolicyMove(MoveKind.REPLACE_POLICY, key, goal.policies.get(key)) for key in sorted(policies)])
