@@ -121,6 +121,7 @@ class Leader:
             config.peering,
             config.intents,
             smooth=settings.netflow.smooth,
+            active_timeout_s=settings.netflow.active_timeout_s,
         )
         community = f"{settings.bgp.asn}:{settings.bgp.community}"
         self._devices = DeviceAgents(config.inventory.routers, ssh_settings(config), community)

@@ -89,15 +89,31 @@ def demand(document: Document) -> RenderableType:
     rows = table(
         "Demand",
         ("from", "to", "class", "Mbit/s"),
-        ((r["source"], r["target"], r["class"], mbps(r["rate_mbps"])) for r in rates),
+        (
+            *((r["source"], r["target"], r["class"], mbps(r["rate_mbps"])) for r in rates),
+            *(
+                (u["source"] or "-", Text("unknown", style="yellow"), "-", mbps(u["rate_mbps"]))
+                for u in document["unknown"]
+            ),
+        ),
         right=("Mbit/s",),
+    )
+    unknown = table(
+        "Unknown: the largest destinations that no prefix of the inventory or of the peering holds",
+        ("from", "prefix", "Mbit/s, at least"),
+        ((u["source"] or "-", u["prefix"], mbps(u["rate_mbps"])) for u in document["unknown_prefixes"]),
+        right=("Mbit/s, at least",),
     )
     total = f"total {mbps(document['total_mbps'])} Mbit/s, measured {ago(document['ends'])}"
     notes = [Text(f"{total}; unknown {mbps(document['unknown_mbps'])} Mbit/s")]
     if document["missing_exporters"]:
         notes.append(Text(f"silent exporters: {', '.join(document['missing_exporters'])}", style="yellow"))
+    if document["missing_leaves"]:
+        notes.append(Text(f"silent collectors: {', '.join(document['missing_leaves'])}", style="yellow"))
+    notes += [Text(f"{router}: {why}", style="yellow") for router, why in sorted(document["doubtful"].items())]
     counters = ", ".join(f"{name} {count}" for name, count in sorted(document["counters"].items()) if count)
-    return Group(rows, "", *notes, Text(f"collector: {counters or 'nothing yet'}", style="dim"))
+    parts: list[RenderableType] = [rows, "", unknown, ""] if document["unknown_prefixes"] else [rows, ""]
+    return Group(*parts, *notes, Text(f"collector: {counters or 'nothing yet'}", style="dim"))
 
 
 def allocation(document: Document) -> RenderableType:

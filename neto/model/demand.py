@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from neto.model.peering import Prefix
 
@@ -16,6 +17,23 @@ class PrefixDemand:
     traffic_class: str
     prefix: Prefix
     rate_mbps: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDemand:
+    """Measured traffic that enters at a router toward what no configured prefix holds."""
+
+    source: str
+    rate_mbps: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPrefix:
+    """One of the largest destinations of unknown traffic."""
+
+    source: str
+    prefix: Prefix  # a /24 or a /48: nobody configured it
+    rate_mbps: float  # at least: the share of what is kept in bounded memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +56,7 @@ class DemandMatrix:
     rates: tuple[PrefixDemand, ...]
     unknown_mbps: float = 0.0  # measured traffic whose source, destination or class nothing matches
     missing_exporters: frozenset[str] = frozenset()  # routers that should have told and did not
+    missing_leaves: frozenset[str] = frozenset()  # collectors that should have told and did not
+    unknown: tuple[UnknownDemand, ...] = ()  # by source, largest first; the sum is unknown_mbps
+    unknown_prefixes: tuple[UnknownPrefix, ...] = ()  # largest first
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # routers that told too little, and why we know

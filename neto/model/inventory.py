@@ -23,6 +23,7 @@ class Router:
     ssh_address: str = ""
     ssh_port: int = 22
     exporters: tuple[str, ...] = ()  # source addresses its flow exports come from
+    core_interfaces: frozenset[int] = frozenset()  # ifIndex of those inside the WAN: what came in there is not counted
     prefixes: tuple[Prefix, ...] = ()  # what it originates into the WAN: the data centre behind it
     frozen: bool = False  # the operator forbids any change here
 

@@ -60,7 +60,14 @@ def demand(now: DemandMatrix, counters: Mapping[str, int]) -> Document:
         "ends": now.ends,
         "total_mbps": sum(rates.values()),
         "unknown_mbps": now.unknown_mbps,
+        "unknown": [{"source": each.source, "rate_mbps": each.rate_mbps} for each in now.unknown],
+        "unknown_prefixes": [
+            {"source": each.source, "prefix": str(each.prefix), "rate_mbps": each.rate_mbps}
+            for each in now.unknown_prefixes
+        ],
         "missing_exporters": sorted(now.missing_exporters),
+        "missing_leaves": sorted(now.missing_leaves),
+        "doubtful": dict(now.doubtful),
         "rates": rows,
         "counters": dict(counters),
     }

@@ -44,6 +44,7 @@ class _Router(Section):
     bgp: Endpoint
     ssh: Endpoint
     exporters: tuple[Ipv4, ...] = Field(default=(), strict=False)
+    core_interfaces: tuple[Annotated[int, Field(ge=1, le=0xFFFFFFFF)], ...] = Field(default=(), strict=False)
     prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     frozen: bool = False
 
@@ -78,6 +79,7 @@ def load_inventory(path: Path) -> Inventory:
                 ssh_address=router.ssh.address,
                 ssh_port=router.ssh.port,
                 exporters=router.exporters,
+                core_interfaces=frozenset(router.core_interfaces),
                 prefixes=router.prefixes,
                 frozen=router.frozen,
             )

@@ -59,6 +59,10 @@ class Netflow(Section):
     listen: Endpoint = Field(default="127.0.0.1:2055", validate_default=True)
     window_s: Positive = 10.0
     smooth: Count = 3  # windows averaged into the demand
+    # How long exporters wait at most before they tell of a flow that goes on, and so how long a window may wait for
+    # what was sent in it. It waits no longer than what comes shows to be needed: exporters that report every second
+    # cost a second. 0: never wait; octets then count in the first window that is open when they are told.
+    active_timeout_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
     ttl_s: Positive = 300.0  # how long the last good demand stands in for one that fails its checks
 
 

@@ -1,246 +1,287 @@
 """Flow records -> demand: who sends how much to which prefix in which class, window by window. Sans-IO.
 
-A flow is counted at the router that exports it, as entering the WAN there: routers must export ingress flows of their
-outer interfaces only. What is exported at egress, from an interface that is to be ignored, or toward a prefix of the
-exporting router itself (it does not cross the WAN) is left out and counted.
-
-Octets count in the window in which their record arrives, whole: they are not spread over the flow's life, so an
-exporter's active timeout should not be much longer than `smooth` windows.
+Windows are aligned to multiples of their length, so that those of several collectors can be added up. Octets count in
+the windows in which they were sent (`spread`), by clocks that are set right (`clocks`). A window is closed once nearly
+all of its octets can have been told (`lag`): at once where exporters report every second, after their active timeout
+where they report every minute. What comes later counts in the oldest window that is open, and is counted as late.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
 
 import numpy as np
 import numpy.typing as npt
 
-from neto.agents.monitoring.lookup import NONE, PrefixTable
-from neto.model.demand import DemandMatrix, PrefixDemand
-from neto.model.intent import Intents
-from neto.model.inventory import Inventory
-from neto.model.peering import Peering, Prefix
+from neto.agents.monitoring.classify import Classifier
+from neto.agents.monitoring.clocks import Clocks
+from neto.agents.monitoring.heavy import HeavyHitters
+from neto.agents.monitoring.lag import Lag
+from neto.agents.monitoring.lookup import NONE
+from neto.agents.monitoring.matrix import demand_matrix
+from neto.agents.monitoring.spread import Pieces, Seconds, lifetimes, spread
+from neto.agents.monitoring.tally import Tally
+from neto.model.demand import DemandMatrix
+from neto.model.demand_window import CellSpace, DemandWindow, Numbers, TopPrefix, merge
+from neto.model.peering import Prefix
 from neto.wire.netflow import Flows
 
-Cell = tuple[str, str, str, Prefix]  # source, target, class, prefix
-
-_BITS_PER_MBIT = 1e6
-_MOST_OCTETS = 1 << 50  # in one record, sampling applied; more is no measurement (a petabyte)
-_COMPACT = 1 << 16  # records that wait before they are summed
-_DSCPS = 64
-
-
-class Classifier:
-    """What the operator says of sources, destinations and classes, as tables over columns."""
-
-    def __init__(
-        self,
-        inventory: Inventory,
-        peering: Peering,
-        intents: Intents,
-        ignored_in_if: Mapping[str, frozenset[int]] | None = None,
-    ) -> None:
-        self.sources = tuple(router.name for router in inventory.routers)
-        self.expected = frozenset(router.name for router in inventory.routers if router.exporters)
-        self.classes = tuple(traffic_class.name for traffic_class in intents.classes)
-        originated = [(router.name, prefix) for router in inventory.routers for prefix in router.prefixes]
-        outside = [(group.name, prefix) for group in peering.groups for prefix in group.prefixes]
-        self.destinations = tuple(originated + outside)
-        self._pairs = frozenset(self.destinations)
-        self._row = {name: row for row, name in enumerate(self.sources)}
-        self._own = np.array([self._row.get(target, NONE) for target, _ in self.destinations], np.int64)
-        self._table = PrefixTable([prefix for _, prefix in self.destinations])
-        self._class_of_dscp = np.full(_DSCPS, len(self.classes) - 1, np.int64)
-        for row, traffic_class in reversed(list(enumerate(intents.classes))):
-            self._class_of_dscp[sorted(traffic_class.dscp)] = row
-        self._ignored = {name: np.array(sorted(numbers)) for name, numbers in (ignored_in_if or {}).items()}
-
-    def cells(self, flows: Flows, source: str) -> npt.NDArray[np.int64]:
-        """Number of each record's cell, (records,); NONE where nothing matches."""
-        destination = self._destination(flows)
-        class_row = self._class_of_dscp[(flows.tos >> np.uint64(2)).astype(np.int64) % _DSCPS]
-        row = self._row.get(source)
-        if row is None or not self.classes or not self.destinations:
-            return np.full(len(flows), NONE)
-        cell = (row * len(self.destinations) + destination) * len(self.classes) + class_row
-        return np.where(destination == NONE, NONE, cell)
-
-    def ignored(self, flows: Flows, source: str) -> npt.NDArray[np.bool_]:
-        """Whether a record is another router's to tell: seen at egress, or from an interface inside the WAN."""
-        inside = self._ignored.get(source)
-        if inside is None:
-            return flows.egress
-        return flows.egress | np.isin(flows.in_if, inside)
-
-    def local(self, cells: npt.NDArray[np.int64], source: str) -> npt.NDArray[np.bool_]:
-        """Whether a cell's destination is behind its source."""
-        row = self._row.get(source, NONE - 1)
-        matched = cells != NONE
-        local = np.zeros(len(cells), np.bool_)
-        local[matched] = self._own[cells[matched] // len(self.classes) % len(self.destinations)] == row
-        return local
-
-    def cell(self, number: int) -> Cell:
-        """What a cell's number stands for."""
-        number, class_row = divmod(number, len(self.classes))
-        source, destination = divmod(number, len(self.destinations))
-        target, prefix = self.destinations[destination]
-        return self.sources[source], target, self.classes[class_row], prefix
-
-    def knows(self, cell: Cell) -> bool:
-        """Whether a cell could still be told: its router, target, prefix and class are configured."""
-        source, target, traffic_class, prefix = cell
-        return source in self._row and traffic_class in self.classes and (target, prefix) in self._pairs
-
-    def _destination(self, flows: Flows) -> npt.NDArray[np.int64]:
-        family, dst4, dst6 = flows.family, flows.dst4, flows.dst6
-        rows = np.full(len(flows), NONE)
-        if dst4 is not None:
-            rows = np.where(family == 4, self._table.find4(dst4), rows)  # noqa: PLR2004 IPv4
-        if dst6 is not None:
-            rows = np.where(family == 6, self._table.find6(dst6), rows)  # noqa: PLR2004 IPv6
-        return rows
+ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
+_MOST_OCTETS = 1 << 46  # in one record, sampling applied; more is no measurement (70 terabytes)
+_MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
+_TOP = 1024  # prefixes of unknown destinations that are told apart
+_NAMED = 20  # of them in a closed window
+_FAMILY, _ROW = 1 << 62, 48  # of a prefix's key: IPv6, and where its source's row stands
 
 
 @dataclass(slots=True)
 class Account:
-    """Where octets went, sampling applied: `received` is the sum of all others."""
+    """Where octets went, sampling applied: `received` is the sum of all others but `late`."""
 
-    received: float = 0.0
-    matched: float = 0.0
-    unknown: float = 0.0  # no prefix holds the destination
-    ignored: float = 0.0  # another router's to tell
-    local: float = 0.0  # never crosses the WAN
-    implausible: float = 0.0  # more than a record can measure
-
-
-@dataclass(slots=True)
-class Window:
-    """One window: [begins, ends) by arrival, unix seconds."""
-
-    begins: float
-    ends: float
-    octets: dict[Cell, float] = field(default_factory=dict)
-    unknown_octets: float = 0.0
-    heard: frozenset[str] = frozenset()  # routers whose exports came
+    received: int = 0
+    matched: int = 0
+    unknown: int = 0  # no prefix holds the destination
+    ignored: int = 0  # another router's to tell
+    local: int = 0  # never crosses the WAN
+    implausible: int = 0  # more than a record can measure
+    late: int = 0  # of matched and unknown: counted in a later window than they were sent in
 
 
 class FlowAggregator:
     """Sums octets of flow records into windows.
 
-    smooth: closed windows that `demand` averages over.
+    smooth: closed windows that `demand` averages over. active_timeout_s: the longest that exporters wait before they
+    tell of a flow that goes on, and so the longest that a window waits for what was sent in it. closed: called with
+    each window that is closed. doubts: routers of whose exports too many were lost since it was last asked, and why.
     """
 
-    def __init__(self, classifier: Classifier, window_s: float, smooth: int = 3) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        window_s: float,
+        smooth: int = 3,
+        *,
+        active_timeout_s: float = ACTIVE_TIMEOUT_S,
+        closed: Callable[[DemandWindow], None] | None = None,
+        doubts: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self.account = Account()
         self.records_sampling_unknown = 0
-        self.closed: deque[Window] = deque(maxlen=smooth)
+        self.closed: deque[DemandWindow] = deque(maxlen=smooth)
+        self.clocks = Clocks()
         self._classifier = classifier
         self._window_s = window_s
-        self._begins: float | None = None
-        self._pending: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = []
-        self._pending_records = 0
-        self._octets: dict[Cell, float] = {}
-        self._unknown = 0.0
-        self._heard: set[str] = set()
+        self._lag = Lag(window_s, active_timeout_s)
+        self._reach = int(active_timeout_s // window_s) + 2  # windows back that a record is cut into
+        self._on_closed = closed
+        self._doubts = doubts
+        self._tally = Tally(_stride(classifier.space))
+        self._heavy = HeavyHitters(_TOP)
+        self._base = 0  # number of the window that the tally counts from
+        self._oldest: int | None = None  # number of the oldest open window
+        self._latest = 0  # of the latest that something was counted in
+        self._begins = 0.0  # of the oldest open window: the first begins when we do
+        self._open_octets = 0
+        self._heard: dict[str, float] = {}  # when each router's exports last came
+
+    @property
+    def lag_s(self) -> float:
+        """How long after its end a window is closed now."""
+        return self._lag.seconds
 
     def reload(self, classifier: Classifier) -> None:
-        """Classify by something else from here on; what is already counted stays counted."""
-        self._settle()
+        """Classify by something else from here on; what is counted stays counted, what has no cell now is unknown."""
+        opened = self._take_open()
         self._classifier = classifier
+        self._tally = Tally(_stride(classifier.space))
+        self._heavy = HeavyHitters(_TOP)
+        for window, counted in opened:
+            self._put(window, counted)
 
     def heard(self, router: str, now: float) -> None:
         """Note that a router exports, whatever it says."""
         self.roll(now)
-        self._heard.add(router)
+        self._heard[router] = now
 
     def add(self, flows: Flows, router: str, now: float) -> None:
         """Count the flow records that `router` exported and that came at `now` (unix seconds)."""
         self.heard(router, now)
-        octets = flows.octets * flows.sampling
-        plausible = octets <= _MOST_OCTETS
-        ignored = plausible & self._classifier.ignored(flows, router)
-        rest = plausible & ~ignored
+        octets = self._weigh(flows)
         cells = self._classifier.cells(flows, router)
-        local = rest & self._classifier.local(cells, router)
-        rest &= ~local
-        unknown, matched = rest & (cells == NONE), rest & (cells != NONE)
+        ignored = self._classifier.ignored(flows, router)
+        local = ~ignored & self._classifier.local(cells, router)
+        counted = ~(ignored | local)
+        unknown = counted & (cells == NONE)
+        total = int(octets.sum())
         account = self.account
-        account.received += float(octets.sum())
-        account.implausible += float(octets[~plausible].sum())
-        account.ignored += float(octets[ignored].sum())
-        account.local += float(octets[local].sum())
-        account.unknown += float(octets[unknown].sum())
-        account.matched += float(octets[matched].sum())
-        self._unknown += float(octets[unknown].sum())
+        ignored_octets, local_octets = int(octets[ignored].sum()), int(octets[local].sum())
+        unknown_octets = int(octets[unknown].sum())
+        account.ignored += ignored_octets
+        account.local += local_octets
+        account.unknown += unknown_octets
+        account.matched += total - ignored_octets - local_octets - unknown_octets
+        account.received += total
         self.records_sampling_unknown += int((~flows.sampling_told).sum())
-        self._pending.append((cells[matched], octets[matched]))
-        self._pending_records += len(flows)
-        if self._pending_records >= _COMPACT:
-            self._settle()
+        if unknown_octets:
+            self._heavy.add(self._prefix_keys(flows, router)[unknown], octets[unknown])
+        row = self._classifier.source_row(router)
+        keys = np.where(unknown, self._classifier.space.size + row, cells)
+        skew_s = self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, now)
+        first, last = lifetimes(flows.start, flows.end, skew_s, now)
+        if not counted.all():
+            keys, octets, first, last = keys[counted], octets[counted], first[counted], last[counted]
+        self._count(keys, octets, first, last, now)
 
     def roll(self, now: float) -> None:
-        """Close the windows that have ended by `now`."""
-        begins = self._begins
-        if begins is None or now < begins - self._window_s:  # the first call, or the clock was set back
+        """Close the windows that are due at `now` (unix seconds)."""
+        newest = int(now // self._window_s)
+        if self._oldest is None:
+            begun = now - newest * self._window_s
+            self._base = self._oldest = self._latest = newest + (begun >= self._window_s / 2)
             self._begins = now
-            return
-        over = int((now - begins) // self._window_s)
-        if over <= 0:
-            return
-        self._settle()
-        self.closed.append(Window(begins, begins + self._window_s, self._octets, self._unknown, frozenset(self._heard)))
-        self._octets, self._unknown, self._heard = {}, 0.0, set()
-        for silent in range(max(1, over - (self.closed.maxlen or 0)), over):
-            at = begins + silent * self._window_s
-            self.closed.append(Window(at, at + self._window_s))
-        self._begins = begins + over * self._window_s
+        elif newest < self._oldest - 1:
+            self._set_back(newest)
+        due = int((now - self._lag.seconds) // self._window_s)
+        while self._oldest < due:
+            silent = due - self._oldest - (self.closed.maxlen or 0)
+            if self._oldest > self._latest and silent > 0:
+                self._oldest += silent
+                self._begins = self._oldest * self._window_s
+            self._close(self._oldest)
 
     def demand(self, now: float) -> DemandMatrix | None:
-        """Mean over the last `smooth` closed windows; None before the first has closed.
-
-        missing_exporters: routers with exporters in the inventory that the last closed window did not hear. They have
-        no rates here: what earlier windows heard of them is less than they carry.
-        """
+        """Mean over the last `smooth` closed windows; None before the first has closed."""
         self.roll(now)
-        if not self.closed:
-            return None
-        octets: dict[Cell, float] = {}
-        unknown = 0.0
-        missing = self._classifier.expected - self.closed[-1].heard
-        knows = {cell: self._classifier.knows(cell) for window in self.closed for cell in window.octets}
-        for window in self.closed:
-            unknown += window.unknown_octets
-            for cell, count in window.octets.items():
-                if not knows[cell]:
-                    unknown += count
-                elif cell[0] not in missing:
-                    octets[cell] = octets.get(cell, 0.0) + count
-        per_octet = 8 / _BITS_PER_MBIT / (len(self.closed) * self._window_s)
-        return DemandMatrix(
-            begins=self.closed[0].begins,
-            ends=self.closed[-1].ends,
-            rates=tuple(
-                PrefixDemand(*cell, rate_mbps=count * per_octet) for cell, count in sorted(octets.items(), key=_order)
-            ),
-            unknown_mbps=unknown * per_octet,
-            missing_exporters=missing,
+        return demand_matrix(self.closed, self._classifier.space, self._classifier.expected) if self.closed else None
+
+    def flush(self, now: float) -> None:
+        """Close every window as it is: there will be no more."""
+        self.roll(now)
+        while self._oldest is not None and self._oldest <= self._latest:
+            self._close(self._oldest)
+
+    def _weigh(self, flows: Flows) -> Numbers:
+        """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
+        weighed = flows.octets * flows.sampling
+        plausible = weighed <= _MOST_OCTETS
+        octets = np.rint(np.where(plausible, weighed, 0.0)).astype(np.int64)
+        beyond = 0 if plausible.all() else int(weighed[~plausible].sum())
+        total = int(octets.sum())
+        if self._open_octets + total > _MOST_OPEN:
+            beyond, octets = beyond + total, np.zeros_like(octets)
+        self.account.implausible += beyond
+        self.account.received += beyond
+        return octets
+
+    def _count(self, keys: Numbers, octets: Numbers, first: Seconds, last: Seconds, now: float) -> None:
+        """Put octets into the windows of their flows' lives."""
+        assert self._oldest is not None  # noqa: S101 heard() opened it
+        newest = int(now // self._window_s)
+        pieces = spread(octets, first, last, self._window_s, earliest=newest - self._reach)
+        self._learn(pieces, newest, now)
+        if pieces.record is not None:
+            keys = keys[pieces.record]
+        window = np.maximum(pieces.window, self._oldest)
+        self.account.late += int(pieces.octets[pieces.window < self._oldest].sum())
+        self._latest = max(self._latest, int(window.max(initial=self._latest)))
+        self._tally.add((window - self._base) * self._tally.stride + keys, pieces.octets)
+        self._open_octets += int(octets.sum())
+
+    def _learn(self, pieces: Pieces, newest: int, now: float) -> None:
+        """Learn from octets by window how late they are told; those at the end of our reach are not waited for."""
+        by_age = np.bincount(np.maximum(newest - pieces.window, 0), pieces.octets)[: self._reach]
+        ages = np.flatnonzero(by_age)
+        self._lag.told(now - (newest - ages + 1) * self._window_s, by_age[ages])
+
+    def _close(self, window: int) -> None:
+        ends = (window + 1) * self._window_s
+        counted = self._cut(window, self._begins, ends)
+        lag_s = self._lag.seconds
+        since = min(self._begins, ends + lag_s - max(self._window_s, lag_s))
+        heard = frozenset(router for router, last in self._heard.items() if last >= since)
+        top = tuple(self._top(self._heavy.top(_NAMED)))
+        self._heavy = HeavyHitters(_TOP)
+        closed = DemandWindow(
+            *(counted.begins, ends, counted.space, counted.cells, counted.octets, counted.unknown),
+            top=top,
+            heard=heard,
+            doubtful=self._doubts(),
         )
+        self._open_octets -= closed.total
+        self._oldest, self._begins = window + 1, ends
+        self._lag.forget()
+        self.closed.append(closed)
+        if self._on_closed:
+            self._on_closed(closed)
 
-    def _settle(self) -> None:
-        """Sum what waits into the open window."""
-        if self._pending:
-            cells, inverse = np.unique(np.concatenate([cells for cells, _ in self._pending]), return_inverse=True)
-            sums = np.bincount(inverse, np.concatenate([octets for _, octets in self._pending]), len(cells))
-            for number, octets in zip(cells.tolist(), sums.tolist(), strict=True):
-                cell = self._classifier.cell(number)
-                self._octets[cell] = self._octets.get(cell, 0.0) + octets
-        self._pending.clear()
-        self._pending_records = 0
+    def _cut(self, window: int, begins: float, ends: float) -> DemandWindow:
+        """Take what was counted up to the end of a window."""
+        space = self._classifier.space
+        keys, octets = self._tally.take(window - self._base)
+        known, counted = keys < space.size, octets > 0
+        names = (*space.sources, "")
+        unknown = {
+            names[key]: count
+            for key, count in zip((keys[~known] - space.size).tolist(), octets[~known].tolist(), strict=True)
+            if count
+        }
+        kept = known & counted
+        return DemandWindow(begins, ends, space, keys[kept], octets[kept], unknown)
+
+    def _take_open(self) -> list[tuple[int, DemandWindow]]:
+        """Take everything that was counted in open windows."""
+        if self._oldest is None:
+            return []
+        return [(window, self._cut(window, 0.0, 0.0)) for window in range(self._oldest, self._latest + 1)]
+
+    def _put(self, window: int, counted: DemandWindow) -> None:
+        """Count in a window what was counted before."""
+        space = self._classifier.space
+        ours = merge([counted], space, 0.0, 0.0)
+        rows = [space.size + self._classifier.source_row(source) for source in ours.unknown]
+        keys = np.concatenate([ours.cells, np.array(rows, np.int64)])
+        octets = np.concatenate([ours.octets, np.array(list(ours.unknown.values()), np.int64)])
+        self._tally.add((window - self._base) * self._tally.stride + keys, octets)
+
+    def _set_back(self, newest: int) -> None:
+        """Go on from an earlier time: what is open counts there; what was closed is of a future that is not."""
+        opened = self._take_open()
+        self._base = self._oldest = self._latest = newest
+        self._begins = newest * self._window_s
+        self._tally = Tally(self._tally.stride)
+        self.closed.clear()
+        self._heard = dict.fromkeys(self._heard, self._begins)
+        for _, counted in opened:
+            self._put(newest, counted)
+
+    def _prefix_keys(self, flows: Flows, router: str) -> Numbers:
+        """Number of the /24 or /48 of each destination, with its source's row, (records,)."""
+        keys = np.zeros(len(flows), np.int64)
+        family, dst4, dst6 = flows.family, flows.dst4, flows.dst6
+        if dst4 is not None:
+            keys = np.where(family == 4, dst4.astype(np.int64) >> 8, keys)  # noqa: PLR2004 IPv4
+        if dst6 is not None:
+            keys = np.where(family == 6, _first48(dst6) | _FAMILY, keys)  # noqa: PLR2004 IPv6
+        return keys | self._classifier.source_row(router) << _ROW
+
+    def _top(self, largest: list[tuple[int, int]]) -> list[TopPrefix]:
+        names = (*self._classifier.space.sources, "")
+        return [TopPrefix(names[(key & ~_FAMILY) >> _ROW], _prefix(key), octets) for key, octets in largest]
 
 
-def _order(item: tuple[Cell, float]) -> tuple[str, str, str, str]:
-    source, target, traffic_class, prefix = item[0]
-    return source, target, traffic_class, str(prefix)
+def _stride(space: CellSpace) -> int:
+    """Numbers that a window has: its cells, and an unknown row for each source and for whoever is none."""
+    return space.size + len(space.sources) + 1
+
+
+def _first48(addresses: npt.NDArray[np.bytes_]) -> Numbers:
+    octets = addresses.astype("S16").view(np.uint8).reshape(-1, 16)[:, :6].astype(np.int64)
+    return octets @ (np.int64(1) << np.arange(40, -1, -8, dtype=np.int64))
+
+
+def _prefix(key: int) -> Prefix:
+    bits = key & ((1 << _ROW) - 1)
+    return ip_network((bits << 80, 48)) if key & _FAMILY else ip_network((bits << 8, 24))

@@ -11,14 +11,16 @@ import socket
 import struct
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from ipaddress import IPv6Address, ip_address
 
 import structlog
 
-from neto.agents.monitoring.demand import Classifier, FlowAggregator
+from neto.agents.monitoring.classify import Classifier
+from neto.agents.monitoring.demand import ACTIVE_TIMEOUT_S, FlowAggregator
 from neto.model.demand import DemandMatrix
+from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
@@ -38,9 +40,9 @@ _MOST_QUIETED = 4096  # exporters and strangers remembered for that
 class NetflowAgent:
     """Listens for flow exports and says what demand they amount to.
 
-    listen: address and port. smooth: windows that `demand` averages over. ignored_in_if: by router, interfaces inside
-    the WAN, whose flows another router tells. receive_buffer: octets to ask the kernel for. Datagrams from addresses
-    that are no router's `exporters` are counted and not read.
+    listen: address and port. smooth: windows that `demand` averages over. active_timeout_s: of the exporters.
+    receive_buffer: octets to ask the kernel for. closed: called with each window that is closed. Datagrams from
+    addresses that are no router's `exporters` are counted and not read.
     """
 
     def __init__(
@@ -52,17 +54,19 @@ class NetflowAgent:
         intents: Intents,
         *,
         smooth: int = 3,
-        ignored_in_if: Mapping[str, frozenset[int]] | None = None,
+        active_timeout_s: float = ACTIVE_TIMEOUT_S,
         receive_buffer: int = 16 << 20,
+        closed: Callable[[DemandWindow], None] | None = None,
     ) -> None:
         self.bound: tuple[str, int] | None = None  # where it listens, while it does
         self._listen = listen
         self._window_s = window_s
         self._receive_buffer = receive_buffer
         self._decoder = Decoder()
-        self._ignored_in_if = ignored_in_if or {}
-        classifier = Classifier(inventory, peering, intents, self._ignored_in_if)
-        self._aggregator = FlowAggregator(classifier, window_s, smooth)
+        classifier = Classifier(inventory, peering, intents)
+        self._aggregator = FlowAggregator(
+            classifier, window_s, smooth, active_timeout_s=active_timeout_s, closed=closed
+        )
         self._router_of = _exporters(inventory)
         self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
         self._buffer = memoryview(bytearray(_LARGEST))
@@ -71,7 +75,7 @@ class NetflowAgent:
     def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
         """Listen for, and classify by, something else from here on."""
         self._router_of = _exporters(inventory)
-        self._aggregator.reload(Classifier(inventory, peering, intents, self._ignored_in_if))
+        self._aggregator.reload(Classifier(inventory, peering, intents))
 
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""

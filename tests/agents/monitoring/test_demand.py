@@ -9,7 +9,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from neto.agents.monitoring.demand import Classifier, FlowAggregator
+from neto.agents.monitoring.classify import Classifier
+from neto.agents.monitoring.demand import FlowAggregator
 from neto.lab.export import Exporter, Flow
 from neto.model.intent import Intents, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
@@ -41,17 +42,17 @@ INTENTS = Intents(
 CLASSIFIER = Classifier(INVENTORY, PEERING, INTENTS)
 
 
-def flow(dst, octets, tos=0, *, in_if=1):
+def flow(dst, octets, tos=0, *, in_if=1, start=T0, end=T0):
     src = "10.1.0.1" if ip_address(dst).version == 4 else "2001:db8:1::1"
-    return Flow(ip_address(src), ip_address(dst), octets, max(1, octets // 1000), tos, in_if, 2, T0 - 2, T0 - 1)
+    return Flow(ip_address(src), ip_address(dst), octets, max(1, octets // 1000), tos, in_if, 2, start, end)
 
 
-def exported(flows, form="ipfix", **options):
+def exported(flows, form="ipfix", at=T0, **options):
     decoder = Decoder()
     return [
         columns
-        for packet in Exporter(form, 1, **options).packets(flows, T0)
-        for columns in decoder.decode(packet, "192.0.2.1", T0).flows
+        for packet in Exporter(form, 1, **options).packets(flows, at)
+        for columns in decoder.decode(packet, "192.0.2.1", at).flows
     ]
 
 
@@ -116,7 +117,9 @@ def test_traffic_toward_the_exporters_own_prefixes_does_not_cross_the_wan():
 
 
 def test_interfaces_inside_the_wan_are_left_out_and_counted():
-    classifier = Classifier(INVENTORY, PEERING, INTENTS, {"nyc1": frozenset({7, 9})})
+    nyc1, *others = INVENTORY.routers
+    inventory = replace(INVENTORY, routers=(replace(nyc1, core_interfaces=frozenset({7, 9})), *others))
+    classifier = Classifier(inventory, PEERING, INTENTS)
     flows = [flow("10.2.0.9", 1000, in_if=7), flow("10.2.0.9", 500, in_if=8)]
     aggregator = counted(flows, classifier=classifier)
     assert (aggregator.account.ignored, aggregator.account.matched) == (1000, 500)
@@ -135,26 +138,33 @@ def test_every_octet_received_is_in_the_matrix_or_unknown_or_counted_as_left_out
     exporters = {name: (Exporter("v9", 1, sampling=100), Decoder()) for name in ("nyc1", "lon1")}
     expected = Counter()
     for tick in range(300):
+        now = T0 + tick
         for name, (exporter, decoder) in exporters.items():
             flows = [
-                flow(chance.choice(hosts), 100 * chance.randrange(10**9), chance.choice([0, GOLD, SILVER]))
+                flow(
+                    chance.choice(hosts),
+                    100 * chance.randrange(10**9),
+                    chance.choice([0, GOLD, SILVER]),
+                    start=now - chance.choice([0, 1, 30, 90, 4000]),
+                    end=now - chance.choice([0, 0.5, 15]),
+                )
                 for _ in range(chance.randrange(30))
             ]
             expected[name] += sum(each.octets for each in flows)
-            for packet in exporter.packets(flows, T0 + tick):
-                for columns in decoder.decode(packet, name, T0).flows:
-                    aggregator.add(columns, name, T0 + tick)
-    matrix = aggregator.demand(T0 + 300)
+            for packet in exporter.packets(flows, now):
+                for columns in decoder.decode(packet, name, now).flows:
+                    aggregator.add(columns, name, now)
+    aggregator.flush(T0 + 300)
     account = aggregator.account
     assert account.received == sum(expected.values())
     assert account.received == account.matched + account.unknown + account.local + account.ignored
-    in_windows = sum(sum(window.octets.values()) for window in aggregator.closed)
-    unknown_in_windows = sum(window.unknown_octets for window in aggregator.closed)
-    assert in_windows == account.matched
-    assert unknown_in_windows == account.unknown
+    assert sum(int(window.octets.sum()) for window in aggregator.closed) == account.matched
+    assert sum(sum(window.unknown.values()) for window in aggregator.closed) == account.unknown
+    matrix = aggregator.demand(T0 + 300)
     seconds = matrix.ends - matrix.begins
     assert sum(rates(matrix).values()) * seconds * 1e6 / 8 == pytest.approx(account.matched)
     assert matrix.unknown_mbps * seconds * 1e6 / 8 == pytest.approx(account.unknown)
+    assert sum(each.rate_mbps for each in matrix.unknown) == pytest.approx(matrix.unknown_mbps)
 
 
 def test_demand_is_the_mean_of_the_last_windows_and_none_before_the_first_has_closed():
@@ -207,3 +217,121 @@ def test_a_reload_keeps_what_was_counted_and_calls_unknown_what_it_no_longer_kno
     matrix = aggregator.demand(T0 + 10)
     assert rates(matrix) == {("nyc1", "lon1", "gold", "10.2.0.0/18"): 1.0}
     assert matrix.unknown_mbps == 3.0
+
+
+KEY = ("nyc1", "lon1", "gold", "10.2.0.0/18")
+
+
+def that_waits():
+    """An aggregator that has seen one flow told 45 s after it ended."""
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=10)
+    aggregator.roll(T0)
+    (columns,) = exported([flow("203.0.113.1", 1, start=T0 - 45, end=T0 - 45)])
+    aggregator.add(columns, "nyc1", T0)
+    return aggregator
+
+
+def by_window(aggregator):
+    return {window.begins - T0: int(window.octets.sum()) for window in aggregator.closed}
+
+
+def test_octets_count_in_the_windows_in_which_their_flow_lived():
+    aggregator = that_waits()
+    (columns,) = exported([flow("10.2.0.7", 3_000_000, GOLD, start=T0 + 5, end=T0 + 35)], at=T0 + 35)
+    aggregator.add(columns, "nyc1", T0 + 35)
+    aggregator.flush(T0 + 39)
+    assert by_window(aggregator) == {0: 500_000, 10: 1_000_000, 20: 1_000_000, 30: 500_000}
+
+
+def test_a_window_waits_until_flows_that_go_on_are_told_as_the_first_of_them_teach():
+    """An exporter with an active timeout of 60 s: each second one of 60 equal flows is told, of its last minute."""
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=3, active_timeout_s=90.0)
+    aggregator.roll(T0)
+    exporter, decoder = Exporter("ipfix", 1), Decoder()
+    for tick in range(1, 400):
+        now = T0 + tick
+        for packet in exporter.packets([flow("10.2.0.7", 75_000_000, GOLD, start=now - 60, end=now)], now):
+            for columns in decoder.decode(packet, "192.0.2.1", now).flows:
+                aggregator.add(columns, "nyc1", now)
+        if tick > 200:
+            matrix = aggregator.demand(now)
+            assert rates(matrix)[KEY] == pytest.approx(600.0, rel=0.02)
+            assert 50 <= now - matrix.ends <= 75
+    assert aggregator.account.late < 0.2 * aggregator.account.received  # before it had learned
+
+
+def test_without_waiting_octets_count_as_they_arrive_and_none_is_lost():
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=100, active_timeout_s=0.0)
+    aggregator.roll(T0)
+    for tick in range(1, 60):
+        now = T0 + tick
+        (columns,) = exported([flow("10.2.0.7", 1_000_000, GOLD, start=now - 60, end=now)], at=now)
+        aggregator.add(columns, "nyc1", now)
+    assert aggregator.demand(T0 + 50).ends == T0 + 50
+    aggregator.flush(T0 + 60)
+    assert sum(by_window(aggregator).values()) == 59_000_000
+
+
+@pytest.mark.parametrize("ahead", [-7200.0, 86_400.0])
+def test_an_exporter_whose_clock_is_wrong_counts_in_the_right_window(ahead):
+    aggregator = that_waits()
+    lived = flow("10.2.0.7", 2_000_000, GOLD, start=T0 + 5 + ahead, end=T0 + 25 + ahead)
+    (columns,) = exported([lived], at=T0 + 25 + ahead)
+    aggregator.add(replace(columns, exporter="192.0.2.2"), "nyc1", T0 + 25)
+    aggregator.flush(T0 + 29)
+    assert by_window(aggregator) == {0: 500_000, 10: 1_000_000, 20: 500_000}
+    assert aggregator.clocks.skew_s(("192.0.2.2", 10, 1)) == ahead
+
+
+def test_times_beyond_belief_count_on_arrival_and_make_nobody_wait():
+    aggregator = FlowAggregator(CLASSIFIER, 10.0)
+    aggregator.roll(T0)
+    (columns,) = exported([flow("10.2.0.7", 12_500_000, GOLD, start=0, end=0)])
+    aggregator.add(columns, "nyc1", T0 + 1)
+    assert aggregator.lag_s == 0
+    assert rates(aggregator.demand(T0 + 10))[KEY] == 10.0
+    assert aggregator.account.late == 12_500_000
+
+
+def test_the_first_window_begins_when_we_do_and_is_never_a_short_one():
+    for begun, length in ((2.0, 8.0), (8.0, 12.0)):
+        aggregator = FlowAggregator(CLASSIFIER, 10.0)
+        aggregator.roll(T0 + begun)
+        (columns,) = exported([flow("10.2.0.7", 12_500_000, GOLD)])
+        aggregator.add(columns, "nyc1", T0 + begun + 0.1)
+        matrix = aggregator.demand(T0 + begun + length)
+        assert (matrix.begins, matrix.ends) == (T0 + begun, T0 + begun + length)
+        assert rates(matrix)[KEY] == pytest.approx(100 / length)
+
+
+def test_the_unknown_is_told_by_source_with_its_largest_prefixes():
+    flows = [flow("203.0.113.9", 4000), flow("203.0.113.200", 2000), flow("192.0.2.5", 1000), flow("10.2.0.9", 500)]
+    aggregator = counted([*flows, flow("2001:db8:3::7", 3000), flow("2001:db8:3:ffff::9", 9000)])
+    matrix = aggregator.demand(T0 + 10)
+    octets = {(u.source, str(u.prefix)): round(u.rate_mbps * 10e6 / 8) for u in matrix.unknown_prefixes}
+    assert octets == {
+        ("nyc1", "2001:db8:3::/48"): 12000,
+        ("nyc1", "203.0.113.0/24"): 6000,
+        ("nyc1", "192.0.2.0/24"): 1000,
+    }
+    assert [(u.source, round(u.rate_mbps * 10e6 / 8)) for u in matrix.unknown] == [("nyc1", 19000)]
+
+
+def test_a_router_that_joined_late_is_averaged_over_the_windows_that_heard_it():
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=2)
+    aggregator.roll(T0)
+    aggregator.heard("lon1", T0 + 1)
+    (columns,) = exported([flow("10.2.0.7", 12_500_000, GOLD, start=T0 + 12, end=T0 + 12)])
+    aggregator.add(columns, "nyc1", T0 + 12)
+    assert rates(aggregator.demand(T0 + 20))[KEY] == 10.0
+
+
+def test_every_closed_window_is_passed_on_once():
+    passed = []
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=1, closed=passed.append)
+    aggregator.roll(T0)
+    for tick in range(5):
+        (columns,) = exported([flow("10.2.0.7", 1000, GOLD, start=T0 + 10 * tick, end=T0 + 10 * tick)])
+        aggregator.add(columns, "nyc1", T0 + 10 * tick)
+    aggregator.flush(T0 + 41)
+    assert [(window.begins - T0, window.total) for window in passed] == [(10 * n, 1000) for n in range(5)]

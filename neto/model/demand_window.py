@@ -1,0 +1,193 @@
+"""Octets of one window, as columns: what a collector counts, spools, sends and merges.
+
+A cell is (source, destination, class); its number counts them row by row, so that one int64 column names cells and
+a sum over windows is a sort. Octets are integers: what comes in is what comes out, however often it is merged.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from neto.model.peering import Prefix
+
+Numbers = npt.NDArray[np.int64]
+Cell = tuple[str, str, str, Prefix]  # source, target, class, prefix
+NONE = -1  # the number of what is not there
+_TRANSLATIONS = 128  # that are kept: collectors with one configuration share one
+
+Name = TypeVar("Name")
+
+
+@dataclass(frozen=True, eq=False)
+class CellSpace:
+    """What cells there can be, in an order that numbers them."""
+
+    sources: tuple[str, ...]
+    destinations: tuple[tuple[str, Prefix], ...]  # target and prefix
+    classes: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many cells there are."""
+        return len(self.sources) * len(self.destinations) * len(self.classes)
+
+    def cell(self, number: int) -> Cell:
+        """What a cell's number stands for."""
+        number, class_row = divmod(number, len(self.classes))
+        source, destination = divmod(number, len(self.destinations))
+        target, prefix = self.destinations[destination]
+        return self.sources[source], target, self.classes[class_row], prefix
+
+    def source_rows(self, cells: Numbers) -> Numbers:
+        """Row of each cell's source, (cells,)."""
+        return cells // max(1, len(self.destinations) * len(self.classes))
+
+    @cached_property
+    def rows(self) -> tuple[Mapping[str, int], Mapping[tuple[str, Prefix], int], Mapping[str, int]]:
+        """Rows of sources, destinations and classes, by name."""
+        return _rows(self.sources), _rows(self.destinations), _rows(self.classes)
+
+
+class Translation(NamedTuple):
+    """Rows of one space by the rows of another; NONE where there is no such name."""
+
+    to: CellSpace
+    of: CellSpace
+    source: Numbers
+    destination: Numbers
+    class_: Numbers
+
+    def cells(self, cells: Numbers) -> Numbers:
+        """Number of each cell in the space that is translated to, (cells,); NONE where it has no such cell."""
+        if not len(cells):
+            return cells
+        rest, class_row = np.divmod(cells, len(self.of.classes))
+        source_row, destination_row = np.divmod(rest, len(self.of.destinations))
+        source, destination = self.source[source_row], self.destination[destination_row]
+        class_ = self.class_[class_row]
+        number = (source * len(self.to.destinations) + destination) * len(self.to.classes) + class_
+        return np.where((source < 0) | (destination < 0) | (class_ < 0), NONE, number)
+
+
+@functools.lru_cache(maxsize=_TRANSLATIONS)
+def translation(to: CellSpace, of: CellSpace) -> Translation:
+    """How to write the cells of one space as another numbers them."""
+    sources, destinations, classes = to.rows
+    return Translation(
+        to, of, _found(sources, of.sources), _found(destinations, of.destinations), _found(classes, of.classes)
+    )
+
+
+def _found(rows: Mapping[Name, int], names: Iterable[Name]) -> Numbers:
+    return np.array([rows.get(name, NONE) for name in names], np.int64)
+
+
+def _rows(names: Iterable[Name]) -> Mapping[Name, int]:
+    return {name: row for row, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class TopPrefix:
+    """A large destination of what matched nothing."""
+
+    source: str
+    prefix: Prefix
+    octets: int  # at least
+
+
+@dataclass(frozen=True, eq=False)
+class DemandWindow:
+    """What entered in [begins, ends), sampling applied.
+
+    cells: (n,) growing numbers in `space`; octets: (n,) positive.
+    """
+
+    begins: float  # unix seconds
+    ends: float
+    space: CellSpace
+    cells: Numbers
+    octets: Numbers
+    unknown: Mapping[str, int] = field(default_factory=dict)  # octets that no prefix holds, by source
+    top: tuple[TopPrefix, ...] = ()  # of the unknown, largest first
+    heard: frozenset[str] = frozenset()  # routers whose exports came
+    doubtful: Mapping[str, str] = field(default_factory=dict)  # routers of whose exports some were lost, and how many
+    missing_leaves: frozenset[str] = frozenset()  # collectors that should have told and did not
+
+    @property
+    def total(self) -> int:
+        """Octets in all rows, the unknown ones too."""
+        return int(self.octets.sum()) + sum(self.unknown.values())
+
+
+def sum_cells(cells: Sequence[Numbers], octets: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
+    """Sum octets by cell: growing cell numbers and their sums, exact as long as a sum fits 63 bits."""
+    numbers = np.concatenate(cells) if cells else np.zeros(0, np.int64)
+    if not len(numbers):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    values = np.concatenate(octets)
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order]
+    starts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
+    return numbers[starts], np.add.reduceat(values[order], starts)
+
+
+def merge(
+    windows: Iterable[DemandWindow], space: CellSpace, begins: float, ends: float, *, keep_top: int = 20
+) -> DemandWindow:
+    """Add up windows of other collectors, or parts of one; cells that `space` does not have become unknown."""
+    cells: list[Numbers] = []
+    octets: list[Numbers] = []
+    unknown: dict[str, int] = {}
+    top: dict[tuple[str, Prefix], int] = {}
+    heard: set[str] = set()
+    doubtful: dict[str, str] = {}
+    missing: set[str] = set()
+    for window in windows:
+        known, values = _take(window, space, unknown)
+        cells.append(known)
+        octets.append(values)
+        for source, count in window.unknown.items():
+            unknown[source] = unknown.get(source, 0) + count
+        for each in window.top:
+            key = each.source, each.prefix
+            top[key] = top.get(key, 0) + each.octets
+        heard |= window.heard
+        doubtful.update(window.doubtful)
+        missing |= window.missing_leaves
+    largest = sorted(top.items(), key=lambda item: -item[1])[:keep_top]
+    numbers, sums = sum_cells(cells, octets)
+    return DemandWindow(
+        begins,
+        ends,
+        space,
+        numbers,
+        sums,
+        unknown,
+        tuple(TopPrefix(*key, count) for key, count in largest),
+        frozenset(heard),
+        doubtful,
+        frozenset(missing),
+    )
+
+
+def _take(window: DemandWindow, space: CellSpace, unknown: dict[str, int]) -> tuple[Numbers, Numbers]:
+    """Write a window's cells as `space` numbers them; what it does not have is added to `unknown`, by source."""
+    if window.space is space:
+        return window.cells, window.octets
+    cells = translation(space, window.space).cells(window.cells)
+    known = cells != NONE
+    if known.all():
+        return cells, window.octets
+    rows = window.space.source_rows(window.cells[~known])
+    lost = window.octets[~known]
+    for row in np.unique(rows).tolist():
+        source = window.space.sources[row]
+        unknown[source] = unknown.get(source, 0) + int(lost[rows == row].sum())
+    return cells[known], window.octets[known]
