@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
+from neto.controller.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 SLACK = 1e-7  # share of a link's capacity that counts as rounding
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,102 +55,139 @@ class Shift:
         return any(strand.before_mbps != strand.after_mbps for strand in self.strands)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class Shifts:
-    """Shifts as arrays. A row is what one link sees of the traffic down to one class.
+    """Shifts as arrays in compressed rows, and the links that they share.
 
-    matrix: (rows, strands), Mbit/s on the row per Mbit/s of the strand.
-    before, after: (strands,) Mbit/s.
-    row_link: (rows,) the link that the row is about. link_capacity: (links,) Mbit/s.
-    capacity: (rows,) Mbit/s that the row may carry: its link's capacity, or the ceiling.
-    background: (rows,) Mbit/s that does not move.
-
-    Rows of the lowest class come first, one for every link in link order: they hold the total. Rows of higher classes
-    exist only for links that are, or may go, over capacity; elsewhere the total says it all.
+    Strands of shift s are rows shift_start[s]:shift_start[s + 1]; links of strand p are
+    links[strand_start[p]:strand_start[p + 1]].
     """
 
-    def __init__(
-        self, shifts: Sequence[Shift], background_mbps: Mbps, capacity_mbps: Mbps, ceiling_mbps: Mbps | None = None
-    ) -> None:
-        """Lay the shifts out.
+    shift_start: Ints  # (shifts + 1,)
+    strand_start: Ints  # (strands + 1,)
+    links: Rows  # (hops,)
+    share: Mbps  # (hops,) part of the strand's rate on the link; empty when all are 1
+    before: Mbps  # (strands,) Mbit/s
+    after: Mbps  # (strands,) Mbit/s
+    traffic_class: Ints  # (shifts' strands,) 0 = highest
+    divisible: Bools  # (shifts,)
+    quantum: Mbps  # (shifts,) Mbit/s; 0: any rate
+    background: Mbps  # (classes, links) Mbit/s that does not move
+    capacity: Mbps  # (links,) Mbit/s
+    ceiling: Mbps | None = None  # (classes, links) load down to each class that is admitted even above capacity
 
-        background_mbps: (classes, links), highest class first. capacity_mbps: (links,).
-        ceiling_mbps: (classes, links) load of the traffic down to each class that is admitted even above capacity,
-        since the target cannot do with less; None: none is.
-        """
-        strands = [strand for shift in shifts for strand in shift.strands]
-        counts = [len(shift.strands) for shift in shifts]
-        classes, links = background_mbps.shape
-        self.names = [shift.name for shift in shifts]
-        self.links = links
-        self.link_capacity = capacity_mbps
-        self.shift_of = np.repeat(np.arange(len(shifts)), counts)
-        self.divisible = np.array([shift.divisible for shift in shifts], dtype=bool)
-        self.quantum = np.array([shift.quantum_mbps for shift in shifts], dtype=np.float64)
-        self.before = np.array([strand.before_mbps for strand in strands], dtype=np.float64)
-        self.after = np.array([strand.after_mbps for strand in strands], dtype=np.float64)
-        self.traffic_class = np.array([strand.traffic_class for strand in strands], dtype=np.int64)
-        hops = np.array([len(strand.links) for strand in strands], dtype=np.int64)
-        column = np.repeat(np.arange(len(strands)), hops)
-        row = np.concatenate([strand.links for strand in strands]) if strands else np.zeros(0, dtype=np.int64)
-        share = np.concatenate([strand.share for strand in strands]) if strands else np.zeros(0)
-        total = csr_array((share, (row, column)), shape=(links, len(strands)))
-        cumulative = np.cumsum(background_mbps, axis=0)
-        admitted = np.zeros_like(cumulative) if ceiling_mbps is None else ceiling_mbps
-        most = np.maximum(cumulative[-1] + total @ self.before, admitted[-1])
-        over = np.flatnonzero(most > capacity_mbps * (1 + SLACK))
-        blocks, background, row_link = [total], [cumulative[-1]], [np.arange(links)]
-        capacity = [np.maximum(capacity_mbps, admitted[-1])]
-        for level in range(classes - 1 if len(over) else 0):
-            seen = np.isin(row, over) & (self.traffic_class[column] <= level)
-            part = csr_array((share[seen], (row[seen], column[seen])), shape=total.shape)
-            blocks.append(part[over])
-            background.append(cumulative[level, over])
-            row_link.append(over)
-            capacity.append(np.maximum(capacity_mbps, admitted[level])[over])
-        self.matrix = csr_array(vstack(blocks, format="csr"))
-        self.background = np.concatenate(background)
-        self.capacity = np.concatenate(capacity)
-        self.row_link = np.concatenate(row_link)
-
-    @cached_property
-    def member(self) -> csr_array:
-        """(shifts, strands) 1 where the strand belongs to the shift."""
-        shape = (len(self.names), len(self.before))
-        return csr_array((np.ones(shape[1]), (self.shift_of, np.arange(shape[1]))), shape=shape)
-
-    def safe(self, rates: Mbps, then: Mbps, *, whole: bool = False) -> bool:
-        """Whether a step from rates to then overloads nothing in any mixture, and slows no shift below both ends."""
-        floor = np.minimum(self.totals(self.before), self.totals(self.after))
-        kept = bool((self.totals(then) >= floor - SLACK * np.maximum(floor, 1.0)).all())
-        return kept and bool((self.worst(rates, then, whole=whole) <= self.limits(self.loads(rates))).all())
-
-    def totals(self, rates: Mbps) -> Mbps:
-        """(shifts,) Mbit/s of each shift at these strand rates."""
-        return np.bincount(self.shift_of, rates, minlength=len(self.names)).astype(np.float64)
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.background)
 
     def loads(self, rates: Mbps) -> Mbps:
-        """(rows,) Mbit/s at these strand rates."""
-        load: Mbps = self.background + self.matrix @ rates
-        return load
+        """(classes, links) Mbit/s of the traffic down to each class at these strand rates."""
+        return self._through(rates, rates, whole=False)[0]
 
-    def limits(self, load: Mbps) -> Mbps:
-        """(rows,) Mbit/s that no mixture may exceed when the step starts at this load: capacity, or what is there."""
-        limit: Mbps = np.maximum(self.capacity, load) + SLACK * self.capacity
-        return limit
-
-    def worst(self, rates: Mbps, then: Mbps, *, whole: bool = False) -> Mbps:
-        """(rows,) highest Mbit/s while the shifts go from rates to then, in any order.
+    def peaks(self, rates: Mbps, then: Mbps, *, whole: bool = False) -> tuple[Mbps, Mbps]:
+        """Return the load before a step and the highest load in it, in any order; both (classes, links), as `loads`.
 
         whole: count every shift as if it were atomic, moving at once whatever it moves.
         """
-        apart = ~self.divisible[self.shift_of] if not whole else np.ones(len(self.shift_of), dtype=bool)
-        peak = self.loads(np.where(apart, rates, np.maximum(rates, then)))
-        if apart.any():
-            peak = peak + np.asarray(self.rise(np.where(apart, then - rates, 0.0)).sum(axis=1), dtype=np.float64)
-        return peak
+        load, rise = self._through(rates, then, whole=whole)
+        return load, load + rise
 
-    def rise(self, change: Mbps) -> csr_array:
-        """(rows, shifts) Mbit/s by which each shift raises each row when its strands change by this much."""
-        net = (self.matrix.multiply(change[None, :]) @ self.member.T).tocsr()
-        net.data = np.maximum(net.data, 0.0)
-        return csr_array(net)
+    def limits(self, load: Mbps) -> Mbps:
+        """(classes, links) Mbit/s that no mixture may exceed when a step starts at this load.
+
+        That is the capacity, or what is there already when that is more, or what is admitted.
+        """
+        most = self.capacity if self.ceiling is None else np.maximum(self.capacity, self.ceiling)
+        limit: Mbps = np.maximum(most, load) + SLACK * most
+        return limit
+
+    def _through(self, rates: Mbps, then: Mbps, *, whole: bool) -> tuple[Mbps, Mbps]:
+        layout = self.shift_start, self.strand_start, self.links, self.share
+        apart = np.zeros_like(self.divisible) if whole else self.divisible
+        load, rise = _loads(*layout, rates, then, self.traffic_class, apart, *self.background.shape)
+        load, rise = np.cumsum(self.background + load, axis=0), np.cumsum(rise, axis=0)
+        if not apart.all():
+            rise += _jumps(*layout, rates, then, self.traffic_class, apart, *self.background.shape)
+        return load, rise
+
+
+def laid_out(
+    shifts: Sequence[Shift], background_mbps: Mbps, capacity_mbps: Mbps, ceiling_mbps: Mbps | None = None
+) -> Shifts:
+    """Lay shifts out as arrays."""
+    strands = [strand for shift in shifts for strand in shift.strands]
+    none = np.zeros(0)
+    return Shifts(
+        np.cumsum([0, *(len(shift.strands) for shift in shifts)]).astype(np.int64),
+        np.cumsum([0, *(len(strand.links) for strand in strands)]).astype(np.int64),
+        np.concatenate([none, *(strand.links for strand in strands)]).astype(np.int32),
+        np.concatenate([none, *(strand.share for strand in strands)]),
+        np.array([strand.before_mbps for strand in strands], dtype=np.float64),
+        np.array([strand.after_mbps for strand in strands], dtype=np.float64),
+        np.array([strand.traffic_class for strand in strands], dtype=np.int64),
+        np.array([shift.divisible for shift in shifts], dtype=bool),
+        np.array([shift.quantum_mbps for shift in shifts], dtype=np.float64),
+        background_mbps,
+        capacity_mbps,
+        ceiling_mbps,
+    )
+
+
+@compiled
+def _loads(
+    shift_start: Ints,
+    strand_start: Ints,
+    links: Rows,
+    share: Mbps,
+    rates: Mbps,
+    then: Mbps,
+    traffic_class: Ints,
+    divisible: Bools,
+    classes: int,
+    count: int,
+) -> tuple[Mbps, Mbps]:
+    """Return, each (classes, count), the load before by class, and by how much divisible shifts raise it."""
+    load = np.zeros((classes, count))
+    rise = np.zeros((classes, count))
+    for shift in range(len(divisible)):
+        for strand in range(shift_start[shift], shift_start[shift + 1]):
+            rate, level = rates[strand], traffic_class[strand]
+            up = max(then[strand] - rate, 0.0) if divisible[shift] else 0.0
+            if rate == 0.0 and up == 0.0:
+                continue
+            for hop in range(strand_start[strand], strand_start[strand + 1]):
+                part = share[hop] if len(share) else 1.0
+                load[level, links[hop]] += part * rate
+                rise[level, links[hop]] += part * up
+    return load, rise
+
+
+@compiled
+def _jumps(
+    shift_start: Ints,
+    strand_start: Ints,
+    links: Rows,
+    share: Mbps,
+    rates: Mbps,
+    then: Mbps,
+    traffic_class: Ints,
+    divisible: Bools,
+    classes: int,
+    count: int,
+) -> Mbps:
+    """(classes, count) by how much atomic shifts raise the load down to each class, each in one jump."""
+    jump = np.zeros((classes, count))
+    net = np.zeros((classes, count))
+    for shift in range(len(divisible)):
+        first, last = shift_start[shift], shift_start[shift + 1]
+        if divisible[shift] or (rates[first:last] == then[first:last]).all():
+            continue
+        for strand in range(first, last):
+            for hop in range(strand_start[strand], strand_start[strand + 1]):
+                part = share[hop] if len(share) else 1.0
+                net[traffic_class[strand] :, links[hop]] += part * (then[strand] - rates[strand])
+        for hop in range(strand_start[first], strand_start[last]):
+            jump[:, links[hop]] += np.maximum(net[:, links[hop]], 0.0)
+            net[:, links[hop]] = 0.0
+    return jump

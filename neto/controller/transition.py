@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neto.controller import transition_exact as exact
-from neto.controller.shifts import Shift, Shifts
+from neto.controller.contest import Contest, contested
+from neto.controller.shifts import Ints, Shift, Shifts, laid_out
 from neto.controller.transition_greedy import greedy
 from neto.model.topology import Mbps
 
@@ -24,6 +25,34 @@ _LEAST_STEPS = 2  # once a single one is known to be unsafe
 _MOST_EQUAL_PARTS = 32
 _MOST_STEPS = 64
 _States = list[Mbps]  # (strands,) rates after each step
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Way:
+    """A plan as arrays."""
+
+    shifts: Shifts
+    states: tuple[Mbps, ...]  # (strands,) Mbit/s after each step
+    blocked: tuple[int, ...] = ()  # link rows that keep the steps from reaching the target, the worst first
+    at_once: bool = False  # some step counts on all paths of a shift changing at the same instant
+    lowered_mbps: float = 0.0  # what the lowest class gives up at the worst point between steps
+
+    def moved(self) -> Iterator[Ints]:
+        """Yield, for every step, the rows of the shifts that change in it."""
+        rates = self.shifts.before
+        for then in self.states:
+            yield np.unique(np.searchsorted(self.shifts.shift_start, np.flatnonzero(then != rates), side="right") - 1)
+            rates = then
+
+    def utilisation(self) -> Iterator[Mbps]:
+        """Yield, for every step, (links,) the highest load / capacity of each link over all mixtures."""
+        shifts, rates = self.shifts, self.shifts.before
+        for then in self.states:
+            load, peak = shifts.peaks(rates, then)
+            if self.at_once and (peak > shifts.limits(load)).any():
+                peak = shifts.peaks(rates, then, whole=True)[1]
+            yield peak[-1] / shifts.capacity
+            rates = then
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,34 +92,77 @@ def plan_transition(
     """Plan the way from every shift's rates before to its rates after.
 
     background_mbps: (classes, links) float64, Mbit/s, traffic that does not move, highest class first.
-    capacity_mbps: (links,) float64, Mbit/s. ceiling_mbps: see `Shifts`.
+    capacity_mbps: (links,) float64, Mbit/s. ceiling_mbps: see `Shifts`. The rest: see `find_way`.
+    """
+    problem = laid_out(shifts, background_mbps, capacity_mbps, ceiling_mbps)
+    way = find_way(problem, may_lower=may_lower, exact_size=exact_size, patience=patience)
+    steps = []
+    for then, moved, used in zip(way.states, way.moved(), way.utilisation(), strict=True):
+        spans = [slice(problem.shift_start[row], problem.shift_start[row + 1]) for row in moved]
+        rates = {int(row): tuple(then[span].tolist()) for row, span in zip(moved, spans, strict=True)}
+        steps.append(PlannedStep(rates, float(used.max(initial=0.0)), int(used.argmax()) if len(used) else -1))
+    return Transition(tuple(steps), way.blocked, way.at_once, way.lowered_mbps)
+
+
+def find_way(
+    shifts: Shifts, *, may_lower: bool = False, exact_size: int = exact.SIZE, patience: int = _MOST_STEPS
+) -> Way:
+    """Plan the way from the rates before to the rates after.
+
     may_lower: where nothing can move otherwise, the lowest class may be slowed down between two steps.
     exact_size: most variables of a linear programme; 0 leaves them out. patience: when counting every path by itself
     takes more steps than this, shifts may count as one whole that changes at once.
     The same arguments give the same plan.
     """
-    problem = Shifts(shifts, background_mbps, capacity_mbps, ceiling_mbps)
-    if np.array_equal(problem.before, problem.after):
-        return Transition(())
+    if np.array_equal(shifts.before, shifts.after):
+        return Way(shifts, ())
+    contest = contested(shifts, may_lower=may_lower)
+    if contest is None:
+        return Way(shifts, (shifts.after,))
+    found = _through_contest(contest, shifts.classes, exact_size, patience, may_lower=may_lower)
+    states: _States = []
+    for rates in found.states:
+        state = shifts.after.copy()
+        state[contest.strand] = rates
+        if not np.array_equal(state, states[-1] if states else shifts.before):
+            states.append(state)
+    if not found.states and found.blocked:  # what is in nobody's way moves all the same
+        state = shifts.after.copy()
+        state[contest.strand] = contest.before
+        states = [] if np.array_equal(state, shifts.before) else [state]
+    return Way(shifts, tuple(states), found.blocked, found.at_once, found.lowered_mbps)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Found:
+    """As `Way`, in terms of a contest."""
+
+    states: _States
+    blocked: tuple[int, ...] = ()
+    at_once: bool = False
+    lowered_mbps: float = 0.0
+
+
+def _through_contest(problem: Contest, classes: int, exact_size: int, patience: int, *, may_lower: bool) -> _Found:
     states, reached = _search(problem, exact_size)
     if reached and len(states) > patience:
         at_once, shorter = _one_way(problem, problem.before, whole=True)
         if shorter and len(at_once) < len(states):
-            return _told(problem, at_once, at_once=True)
+            return _Found(at_once, at_once=True)
     if reached:
-        return _told(problem, states)
+        return _Found(states)
     at = states[-1] if states else problem.before
     at_once, reached = _one_way(problem, at, whole=True)
     if reached or not may_lower:
         blocked = () if reached else _blocked(problem, at_once[-1] if at_once else at)
-        return _told(problem, states + at_once, blocked=blocked, at_once=bool(at_once))
-    lowered = _lowered(problem, states, len(background_mbps))
+        return _Found(states + at_once, blocked, at_once=bool(at_once))
+    lowered = _lowered(problem, states, classes)
     if lowered is None:
-        return _told(problem, states, blocked=_blocked(problem, at))
-    return _told(problem, lowered[0], lowered_mbps=lowered[1])
+        return _Found(states, _blocked(problem, at))
+    return _Found(lowered[0], lowered_mbps=lowered[1])
 
 
-def _search(problem: Shifts, exact_size: int) -> tuple[_States, bool]:
+def _search(problem: Contest, exact_size: int) -> tuple[_States, bool]:
     """Return the fewest steps found with every path counted by itself, and whether they reach the target."""
     best, reached = _one_way(problem, problem.before, whole=False)
     if not reached or len(best) > _LEAST_STEPS:
@@ -106,7 +178,7 @@ def _search(problem: Shifts, exact_size: int) -> tuple[_States, bool]:
     return best, reached
 
 
-def _one_way(problem: Shifts, start: Mbps, *, whole: bool) -> tuple[_States, bool]:
+def _one_way(problem: Contest, start: Mbps, *, whole: bool) -> tuple[_States, bool]:
     best, reached = greedy(problem, start, problem.after, whole=whole)
     if reached and len(best) <= _LEAST_STEPS:
         return best, reached
@@ -115,14 +187,14 @@ def _one_way(problem: Shifts, start: Mbps, *, whole: bool) -> tuple[_States, boo
     return (other, also) if better else (best, reached)
 
 
-def _alternatives(problem: Shifts) -> Iterator[_States]:
+def _alternatives(problem: Contest) -> Iterator[_States]:
     """Yield whole plans found in other ways; each is checked, since each bends a rule that it was made by."""
     for relief_first in (False, True):
         back, reached = greedy(problem, problem.after, problem.before, relief_first=relief_first)
         states = [*reversed(back[:-1]), problem.after]
         if reached and _safe(problem, states):
             yield states
-    if problem.divisible.all() and not problem.quantum.any():
+    if problem.any_rate:
         for parts in range(_LEAST_STEPS, _MOST_EQUAL_PARTS + 1):
             way = [problem.before + (problem.after - problem.before) * (k / parts) for k in range(1, parts)]
             if _safe(problem, [*way, problem.after]):
@@ -130,11 +202,11 @@ def _alternatives(problem: Shifts) -> Iterator[_States]:
                 return
 
 
-def _safe(problem: Shifts, states: _States) -> bool:
+def _safe(problem: Contest, states: _States) -> bool:
     return all(problem.safe(rates, then) for rates, then in zip([problem.before, *states[:-1]], states, strict=True))
 
 
-def _lowered(problem: Shifts, states: _States, classes: int) -> tuple[_States, float] | None:
+def _lowered(problem: Contest, states: _States, classes: int) -> tuple[_States, float] | None:
     """Return the steps that slow the lowest class down least, starting at once or where one gets without."""
     found = []
     for ahead in ([], states) if states else ([],):
@@ -147,41 +219,9 @@ def _lowered(problem: Shifts, states: _States, classes: int) -> tuple[_States, f
     return best, lowered_mbps
 
 
-def _blocked(problem: Shifts, rates: Mbps) -> tuple[int, ...]:
+def _blocked(problem: Contest, rates: Mbps) -> tuple[int, ...]:
     """Return the links that the rest of the way would overload, the worst first."""
     over = problem.worst(rates, problem.after, whole=True) - problem.limits(problem.loads(rates))
     rows = np.flatnonzero(over > 0)
     order = rows[np.argsort(-(over[rows] / problem.capacity[rows]), kind="stable")]
-    return tuple(dict.fromkeys(int(problem.row_link[row]) for row in order))
-
-
-def _told(
-    problem: Shifts,
-    states: _States,
-    *,
-    blocked: tuple[int, ...] = (),
-    at_once: bool = False,
-    lowered_mbps: float = 0.0,
-) -> Transition:
-    """Say the states as steps, leaving out those in which nothing moves."""
-    steps = []
-    rates = problem.before
-    for then in states:
-        moved = np.unique(problem.shift_of[then != rates])
-        if not len(moved):
-            continue
-        peak = problem.worst(rates, then)
-        if at_once and (peak > problem.limits(problem.loads(rates))).any():
-            peak = problem.worst(rates, then, whole=True)
-        used = peak[: problem.links] / problem.link_capacity
-        ends = np.searchsorted(problem.shift_of, moved, side="right")
-        starts = np.searchsorted(problem.shift_of, moved, side="left")
-        steps.append(
-            PlannedStep(
-                {int(shift): tuple(then[a:b].tolist()) for shift, a, b in zip(moved, starts, ends, strict=True)},
-                float(used.max(initial=0.0)),
-                int(used.argmax()) if len(used) else -1,
-            )
-        )
-        rates = then
-    return Transition(tuple(steps), blocked, at_once, lowered_mbps)
+    return tuple(dict.fromkeys(int(problem.link[row]) for row in order))

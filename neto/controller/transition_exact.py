@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import block_array, csr_array, eye_array, kron
 
-from neto.controller.shifts import SLACK, Shifts
+from neto.controller.contest import Contest
+from neto.controller.shifts import SLACK
 from neto.model.topology import Mbps
 
 SIZE = 6000  # variables; solved within seconds
@@ -24,25 +25,25 @@ _SOLVERS_PART = 0.1  # of the slack that counts as rounding
 _SNAP = 1e-7  # share of a rate that is the solver's rounding
 
 
-def fewer_steps(problem: Shifts, steps: int, size: int = SIZE) -> list[Mbps] | None:
+def fewer_steps(problem: Contest, steps: int, size: int = SIZE) -> list[Mbps] | None:
     """Return the strand rates after each of so many steps; None when there is no such plan or it was not found.
 
     Only where all shifts that matter are divisible and have no quantum.
     """
-    none = np.zeros(len(problem.names), dtype=bool)
+    none = np.zeros(len(problem.shift), dtype=bool)
     found = _solve(problem, problem.before, steps, none, size)
     return found[0] if found else None
 
 
 def lower_and_move(
-    problem: Shifts, start: Mbps, *, classes: int, size: int = 10 * SIZE
+    problem: Contest, start: Mbps, *, classes: int, size: int = 10 * SIZE
 ) -> tuple[list[Mbps], float] | None:
     """Return steps that send the lowest class below the lower of two rates, by as little as possible.
 
     classes: how many there are; the last is the lowest. Returns the strand rates after each step and the Mbit/s that
     is given up at the worst point; None when that does not help either.
     """
-    lowest = np.zeros(len(problem.names), dtype=bool)
+    lowest = np.zeros(len(problem.shift), dtype=bool)
     lowest[problem.shift_of[problem.traffic_class == classes - 1]] = True
     best = None
     for steps in range(2, MOST_STEPS + 1):
@@ -57,7 +58,7 @@ def lower_and_move(
 
 
 def _solve(
-    problem: Shifts, start: Mbps, steps: int, may_lower: NDArray[np.bool_], size: int
+    problem: Contest, start: Mbps, steps: int, may_lower: NDArray[np.bool_], size: int
 ) -> tuple[list[Mbps], float] | None:
     """Return the states and what is given up; None when too big, infeasible or not found.
 
@@ -68,7 +69,7 @@ def _solve(
     limit = problem.limits(problem.loads(start))
     hot = np.flatnonzero(problem.worst(start, goal) > limit)
     matrix = csr_array(problem.matrix[hot])
-    touches = np.zeros(len(problem.names), dtype=bool)
+    touches = np.zeros(len(problem.shift), dtype=bool)
     touches[problem.shift_of[np.unique(matrix.indices)]] = True
     moves = np.bincount(problem.shift_of, np.abs(goal - start), minlength=len(touches)) > 0
     taking_part = touches & (moves | may_lower)
@@ -134,7 +135,7 @@ def _constraints(onto: csr_array, member_of: NDArray[np.int64], steps: int) -> c
     )
 
 
-def _checked(problem: Shifts, start: Mbps, strands: NDArray[np.int64], found: Mbps) -> tuple[list[Mbps], float] | None:
+def _checked(problem: Contest, start: Mbps, strands: NDArray[np.int64], found: Mbps) -> tuple[list[Mbps], float] | None:
     """Return the full states and what they give up, if they hold: a solver's word is not enough."""
     goal = problem.after
     states: list[Mbps] = []

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from neto.controller.shifts import SLACK, Shifts
+from neto.controller.contest import Contest
+from neto.controller.shifts import SLACK
 from neto.model.topology import Mbps
 
 _MOST_STEPS = 64
@@ -19,11 +20,11 @@ _LEAST_PROGRESS = 2e-3  # of what is left to move; less in one step counts as no
 
 
 def greedy(
-    problem: Shifts, start: Mbps, goal: Mbps, *, whole: bool = False, relief_first: bool = False
+    problem: Contest, start: Mbps, goal: Mbps, *, whole: bool = False, relief_first: bool = False
 ) -> tuple[list[Mbps], bool]:
     """Return the strand rates after each step from start toward goal, and whether the goal is reached.
 
-    whole: shifts move as `Shifts.worst` means it. relief_first: serve what frees hot links before the rest.
+    whole: shifts move as `Contest.worst` means it. relief_first: serve what frees hot links before the rest.
     """
     states: list[Mbps] = []
     rates = start
@@ -43,7 +44,7 @@ def greedy(
 
 
 def _fill(
-    problem: Shifts,
+    problem: Contest,
     rates: Mbps,
     goal: Mbps,
     hot: NDArray[np.int64],
@@ -65,7 +66,7 @@ def _fill(
     relief = -(net.T @ pressure)  # (shifts,) how much a shift eases what others wait for
     then = rates.copy()
 
-    moved = _all_or_nothing(problem, rise, relief, room, np.flatnonzero(units))
+    moved = _all_or_nothing(rise, relief, room, np.flatnonzero(units))
     chosen = np.isin(problem.shift_of, moved)
     then[chosen] = goal[chosen]
 
@@ -89,17 +90,17 @@ def _fill(
     return np.where(by_strand & (np.abs(goal - then) <= 1e-12 * np.abs(change)), goal, then)
 
 
-def _units(problem: Shifts, change: Mbps, *, whole: bool) -> NDArray[np.bool_]:
+def _units(problem: Contest, change: Mbps, *, whole: bool) -> NDArray[np.bool_]:
     """(shifts,) those that move all at once or not at all."""
     moves = np.bincount(problem.shift_of, np.abs(change), minlength=len(problem.divisible)) > 0
     undivided: NDArray[np.bool_] = moves & (~problem.divisible | (whole & (problem.quantum > 0)))
     return undivided
 
 
-def _all_or_nothing(problem: Shifts, rise: csc_array, relief: Mbps, room: Mbps, rows: NDArray[np.int64]) -> list[int]:
+def _all_or_nothing(rise: csc_array, relief: Mbps, room: Mbps, rows: NDArray[np.int64]) -> list[int]:
     """Take shifts while they fit, the most relieving first; takes the room (hot rows,) they need."""
     taken = []
-    for row in sorted(rows.tolist(), key=lambda row: (-relief[row], problem.names[row])):
+    for row in sorted(rows.tolist(), key=lambda row: (-relief[row], row)):
         part = slice(rise.indptr[row], rise.indptr[row + 1])
         where, needs = rise.indices[part], rise.data[part]
         if (needs <= room[where]).all():
@@ -153,7 +154,7 @@ def _round(columns: csc_array, amount: Mbps, wanted: Mbps, quantum: Mbps, room: 
 
 
 def _lower(
-    problem: Shifts, rates: Mbps, change: Mbps, raised: Mbps, by_strand: NDArray[np.bool_], pressure: Mbps
+    problem: Contest, rates: Mbps, change: Mbps, raised: Mbps, by_strand: NDArray[np.bool_], pressure: Mbps
 ) -> Mbps:
     """(strands,) what to take off falling strands so that each shift sends no less than it must: hottest first."""
     falling = np.where(by_strand, np.maximum(-change, 0.0), 0.0)
