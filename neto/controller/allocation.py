@@ -7,12 +7,15 @@ equal or lower having to fall. Then, at those rates, the paths of least total de
 flows         the arrays: demands, their paths, the capacity that is left
 filling       tier 0: progressive filling; always there, and what hands out the last room
 contention    only links that are in somebody's way count; demands that cross them alike form one group
+needed        which of its paths each demand then needs
 groups        a group's members share what it gets; what it takes at a level is a curve that is known
 prices        tier 1: prices of links at which groups and capacity meet tell how each group splits over its paths
 waterfill     raise all levels together at those splits: fair for them, and within capacity
 levels        exact max-min fairness over groups, level by level: small problems, and `exact`
 fairness      which of these, and links that come in as they are violated
-shorten       the least total delay at fixed rates, by column generation
+shorten       the least total delay at fixed rates
+delay_prices  its dual, smoothed, by Newton steps: prices at which shortest priced paths fit
+exchange      members of a group exchange shares, so that few are split
 
 What is granted stays within capacity by construction: loads are recomputed here, never taken from a solver.
 """
@@ -25,9 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from neto.controller.fairness import OPTIMAL, fair_rates
-from neto.controller.filling import fill
-from neto.controller.flows import Bools, Flows, Ints, least_over_paths, trimmed
-from neto.controller.paths import take_paths
+from neto.controller.filling import top_up
+from neto.controller.flows import Bools, Flows, Ints, least_over_paths, path_loads, taken_paths, trimmed
 from neto.controller.shorten import least_delay, on_shortest
 from neto.model.allocation import Allocation, ClassReport, PathSet
 from neto.model.demand import Demand
@@ -74,7 +76,7 @@ def allocate(
         flows, path = _flows(paths, mine, rate, each, left)
         result, status = _allocate_class(flows, exact=exact)
         given[path] = result if running is None else _steady(flows, result, running[path])
-        used = paths.loads(given, len(joint.links))
+        used = path_loads(paths.path_start, paths.links, given, len(joint.links))
         took = time.perf_counter() - began
         reports.append(ClassReport(each.name, status, took, float(rate[mine].sum()), float(given[path].sum())))
     return Allocation(joint, tuple(demands), paths, given, tuple(reports))
@@ -98,21 +100,27 @@ def _left(limit: Mbps, used: Mbps) -> Mbps:
 
 def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps) -> tuple[Flows, Ints]:
     """Return the problem of the demands `mine` (demands,) without paths that are closed, and the rows of its paths."""
-    is_open = (least_over_paths(paths.path_start, paths.links, left) > 0) & mine[paths.demand_of]
-    kept = take_paths(paths, is_open)
-    counts = np.diff(kept.demand_start)[mine]
-    demand_start = np.concatenate([[0], np.cumsum(counts)])
+    is_open = mine[paths.demand_of]
+    if (left <= 0).any():
+        is_open &= least_over_paths(paths.path_start, paths.links, left) > 0
+    rows = np.flatnonzero(is_open)
+    counts = np.bincount(paths.demand_of[rows], minlength=len(mine))[mine]
+    path_start, links = (
+        (paths.path_start, paths.links)
+        if len(rows) == len(is_open)
+        else taken_paths(paths.path_start, paths.links, rows)
+    )
     flows = Flows(
-        demand_start,
-        kept.path_start,
-        kept.links,
+        np.concatenate([[0], np.cumsum(counts)]),
+        path_start,
+        links,
         np.repeat(np.arange(len(counts)), counts),
         rate[mine],
         np.full(len(counts), each.weight),
-        kept.delay_us,
+        paths.delay_us[rows],
         left,
     )
-    return flows, np.flatnonzero(is_open)
+    return flows, rows
 
 
 def _allocate_class(flows: Flows, *, exact: bool) -> tuple[Mbps, str]:
@@ -123,7 +131,8 @@ def _allocate_class(flows: Flows, *, exact: bool) -> tuple[Mbps, str]:
     fair = fair_rates(flows, exact=exact)
     shorter = least_delay(flows, fair.flow_mbps)
     if shorter is None:
-        return _finished(flows, fair.flow_mbps, fair.rate_mbps), f"{fair.status}; delay is not least: the solver failed"
+        status = f"{fair.status}; delay is not least: prices did not settle"
+        return _finished(flows, fair.flow_mbps, fair.rate_mbps), status
     return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status
 
 
@@ -143,6 +152,6 @@ def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:
     carried = flows.rates(kept)
     scale = np.divide(rate, carried, out=np.zeros_like(rate), where=carried > 0)
     kept = trimmed(flows, kept * scale[flows.demand_of])
-    filled = fill(flows, kept)
+    filled = top_up(flows, kept)
     worth = (kept > 0) | (filled > _CRUMB * flows.rates(filled)[flows.demand_of])
     return trimmed(flows, np.where(worth, filled, 0.0))

@@ -3,6 +3,9 @@
 Only links that are in someone's way matter. Restricted to these *active* links, a path whose links include all of
 another's is never needed, demands with a path over none of them are free, and demands whose remaining sets of links
 are equal compete in the same way: they form one group. Its flows are handed back to its members afterwards.
+
+Where delay counts (`by_delay`), a path is only given up for one that is no longer than it is, and only a demand whose
+shortest path crosses none of the links is free.
 """
 
 from __future__ import annotations
@@ -10,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neto.controller.flows import Bools, Flows, Ints
 from neto.controller.groups import Groups, make_groups
 from neto.controller.jit import compiled
-from neto.model.topology import Mbps, Rows
+from neto.controller.needed import Asked, Hashes, needed_paths
+from neto.model.topology import Mbps
 
-Hashes = NDArray[np.uint64]
+_NO_GROUP = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,36 +34,37 @@ class Contention:
     kept: Ints  # paths of each demand that are needed, in the order of its group's paths
 
 
-def contend(flows: Flows, active: Bools) -> Contention:
+def contend(flows: Flows, active: Bools, *, by_delay: bool = False) -> Contention:
     """Group the demands (with a rate and a path) by how they cross the active links (links,)."""
     links = np.flatnonzero(active)
     row = np.where(active, np.cumsum(active) - 1, -1).astype(np.int32)
-    path_start, crossed = restrict(flows.path_start, flows.links, row)
-    # Equal sets have equal sums of these: two that differ agree by chance once in 2**64.
     code = np.random.default_rng(len(links)).integers(0, 2**64, len(links), dtype=np.uint64)
-    wants = (flows.demand_mbps > 0) & (np.diff(flows.demand_start) > 0)
-    kept_start, kept, free_path, demand_code = _needed(flows.demand_start, path_start, crossed, code, wants)
-    contends = wants & (free_path < 0)
-    members = np.flatnonzero(contends)
-    _, first, which = np.unique(demand_code[members], return_index=True, return_inverse=True)
-    order = np.argsort(first)  # groups in order of their first member
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    group = np.full(len(wants), -1, dtype=np.int64)
-    group[members] = rank[which]
-    example = members[first[order]]
-    paths = kept[_rows(kept_start, example)]
-    hops = np.diff(path_start)[paths]
+    needed = needed_paths(
+        Asked(
+            flows.demand_start,
+            flows.path_start,
+            flows.links,
+            flows.delay_us,
+            flows.demand_mbps > 0,
+            row,
+            code,
+            by_delay=by_delay,
+        )
+    )
+    group, example = _grouped(needed.kept_start, needed.demand_code)
+    paths = _rows(needed.kept_start, example)
+    hops = np.diff(needed.hop_start)[paths]
     groups = make_groups(
-        np.concatenate([[0], np.cumsum(np.diff(kept_start)[example])]),
+        np.concatenate([[0], np.cumsum(np.diff(needed.kept_start)[example])]),
         np.concatenate([[0], np.cumsum(hops)]),
-        crossed[_rows(path_start, paths)],
+        needed.crossed[_rows(needed.hop_start, paths)],
         group,
         flows.demand_mbps,
         flows.weight,
+        flows.by_level,
         flows.capacity_mbps[links],
     )
-    return Contention(groups, links, free_path, kept_start, kept)
+    return Contention(groups, links, needed.free_path, needed.kept_start, needed.kept)
 
 
 def hand_out(flows: Flows, contention: Contention, rate_mbps: Mbps, group_flow_mbps: Mbps) -> Mbps:
@@ -89,95 +93,32 @@ def _rows(start: Ints, chosen: Ints) -> Ints:
 
 
 @compiled
-def restrict(path_start: Ints, links: Rows, row: Rows) -> tuple[Ints, Rows]:
-    """Paths over the active links alone (row >= 0), renumbered, each in ascending order."""
-    start = np.zeros(len(path_start), np.int64)
-    crossed = np.empty(len(links), np.int32)
-    used = 0
-    for path in range(len(path_start) - 1):
-        for hop in range(path_start[path], path_start[path + 1]):
-            link = row[links[hop]]
-            if link >= 0:
-                place = used
-                while place > start[path] and crossed[place - 1] > link:
-                    crossed[place] = crossed[place - 1]
-                    place -= 1
-                crossed[place] = link
-                used += 1
-        start[path + 1] = used
-    return start, crossed[:used].copy()
+def _grouped(kept_start: Ints, demand_code: Hashes) -> tuple[Ints, Ints]:
+    """(demands,) group of each demand that needs paths, else -1, and (groups,) the first demand of each group.
 
-
-@compiled
-def _within(small: Rows, large: Rows) -> bool:
-    """Whether an ascending list is part of another."""
-    at = 0
-    for link in small:
-        while at < len(large) and large[at] < link:
-            at += 1
-        if at == len(large) or large[at] != link:
-            return False
-    return True
-
-
-@compiled
-def _is_needed(path: int, first: int, last: int, path_start: Ints, crossed: Rows) -> bool:
-    """Whether no other path first..last - 1 crosses a part of what this one crosses (of equals, the first)."""
-    mine = crossed[path_start[path] : path_start[path + 1]]
-    for other in range(first, last):
-        theirs = crossed[path_start[other] : path_start[other + 1]]
-        better = len(theirs) < len(mine) or (len(theirs) == len(mine) and other < path)
-        if other != path and better and _within(theirs, mine):
-            return False
-    return True
-
-
-@compiled
-def _set_code(path: int, path_start: Ints, crossed: Rows, code: Hashes) -> np.uint64:
-    """Code of a set of links."""
-    total = np.uint64(1)
-    for hop in range(path_start[path], path_start[path + 1]):
-        total += code[crossed[hop]]
-    return total
-
-
-@compiled
-def _needed(
-    demand_start: Ints, path_start: Ints, crossed: Rows, code: Hashes, wants: Bools
-) -> tuple[Ints, Ints, Ints, Hashes]:
-    """The needed paths of each demand in order of their codes, its free path, and the code of all its sets."""
-    demands = len(demand_start) - 1
-    kept_start = np.zeros(demands + 1, np.int64)
-    kept = np.empty(len(path_start) - 1, np.int64)
-    codes = np.empty(len(path_start) - 1, np.uint64)
-    free_path = np.full(demands, -1)
-    demand_code = np.zeros(demands, np.uint64)
-    used = 0
+    Groups are numbered in order of their first member.
+    """
+    demands = len(demand_code)
+    size = 16
+    while size < 2 * demands:
+        size *= 2
+    table = np.full(size, _NO_GROUP)
+    group = np.full(demands, _NO_GROUP)
+    example = np.empty(demands, np.int64)
+    count = 0
     for demand in range(demands):
-        first, last = demand_start[demand], demand_start[demand + 1]
-        if wants[demand]:
-            for path in range(first, last):
-                if path_start[path] == path_start[path + 1]:
-                    free_path[demand] = path
-                    break
-        if wants[demand] and free_path[demand] < 0:
-            for path in range(first, last):
-                if _is_needed(path, first, last, path_start, crossed):
-                    mark = _set_code(path, path_start, crossed, code)
-                    place = used
-                    while place > kept_start[demand] and codes[place - 1] > mark:
-                        codes[place] = codes[place - 1]
-                        kept[place] = kept[place - 1]
-                        place -= 1
-                    codes[place] = mark
-                    kept[place] = path
-                    used += 1
-            for place in range(kept_start[demand], used):
-                mixed = demand_code[demand] ^ codes[place]
-                mixed *= np.uint64(0x9E3779B97F4A7C15)
-                demand_code[demand] = mixed ^ (mixed >> np.uint64(29))
-        kept_start[demand + 1] = used
-    return kept_start, kept[:used].copy(), free_path, demand_code
+        if kept_start[demand] == kept_start[demand + 1]:
+            continue
+        code = demand_code[demand]
+        place = np.int64((code ^ (code >> np.uint64(32))) & np.uint64(size - 1))
+        while table[place] != _NO_GROUP and demand_code[example[table[place]]] != code:
+            place = (place + 1) & (size - 1)
+        if table[place] == _NO_GROUP:
+            table[place] = count
+            example[count] = demand
+            count += 1
+        group[demand] = table[place]
+    return group, example[:count].copy()
 
 
 @compiled

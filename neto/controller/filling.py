@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neto.controller.flows import Bools, Floats, Flows, Ints
+from neto.controller.flows import Bools, Floats, Flows, Ints, taken_paths
 from neto.controller.heap import drop_first, push
 from neto.controller.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _NONE = -1
+_SATISFIED = 1e-9  # relative shortfall that nobody would notice
+_FULL = 1e-9  # share of a link that is not worth filling
 
 
 class _Paths(NamedTuple):
@@ -42,21 +44,53 @@ class _State(NamedTuple):
     full: Bools  # (links,)
 
 
-def fill(flows: Flows, given_mbps: Mbps | None = None) -> Mbps:
+def fill(flows: Flows, begins: Floats | None = None) -> Mbps:
     """(paths,) Mbit/s: each demand as much as filling in step gives it, on short paths first.
 
-    given_mbps: (paths,) what is granted already; a demand then begins to grow when the others have come up to its
-    level, so that those who have least gain first.
+    begins: (demands,) level that each demand has already, and at which it begins to grow; None: nothing. Capacity is
+    net of that, demand_mbps is not.
     """
-    given = np.zeros(len(flows.demand_of)) if given_mbps is None else given_mbps
-    begins = np.minimum(flows.rates(given), flows.demand_mbps) / flows.weight
-    room = flows.capacity_mbps - flows.loads(given) if given_mbps is not None else flows.capacity_mbps.copy()
-    crossing_start, crossing = paths_over(flows.path_start, flows.links, len(room))
+    crossing_start, crossing = paths_over(flows.path_start, flows.links, len(flows.capacity_mbps))
     paths = _Paths(flows.demand_start, flows.path_start, flows.links, flows.demand_of, crossing_start, crossing)
     ends = flows.demand_mbps / flows.weight
-    events = np.argsort(np.concatenate([begins, ends]), kind="stable")
-    more = _fill(paths, np.concatenate([begins, ends]), flows.weight, room, events)
-    return given + more
+    event_at = np.concatenate([np.zeros(len(ends)) if begins is None else np.minimum(begins, ends), ends])
+    return _fill(paths, event_at, flows.weight, flows.capacity_mbps.copy(), np.argsort(event_at, kind="stable"))
+
+
+def top_up(flows: Flows, given_mbps: Mbps) -> Mbps:
+    """(paths,) what is given (paths,), and what room that leaves: those who have least gain first."""
+    given = flows.rates(given_mbps)
+    room = np.maximum(flows.capacity_mbps - flows.loads(given_mbps), 0.0)
+    short = given < flows.demand_mbps * (1 - _SATISFIED)
+    grows = _growing(flows.demand_start, flows.path_start, flows.links, short, room > _FULL * flows.capacity_mbps)
+    if not len(grows):
+        return given_mbps
+    demand, row = np.unique(flows.demand_of[grows], return_inverse=True)
+    start, links = taken_paths(flows.path_start, flows.links, grows)
+    rest = Flows(
+        np.concatenate([[0], np.cumsum(np.bincount(row))]), start, links, row, flows.demand_mbps[demand],
+        flows.weight[demand], flows.delay_us[grows], room,
+    )  # fmt: skip
+    more = given_mbps.copy()
+    more[grows] += fill(rest, given[demand] / flows.weight[demand])
+    return more
+
+
+@compiled
+def _growing(demand_start: Ints, path_start: Ints, links: Rows, short: Bools, has_room: Bools) -> Ints:
+    """Rows of the paths with room on every link, of demands that are short."""
+    rows = np.empty(len(path_start) - 1, np.int64)
+    count = 0
+    for demand in range(len(short)):
+        if short[demand]:
+            for path in range(demand_start[demand], demand_start[demand + 1]):
+                rows[count] = path
+                count += 1
+                for hop in range(path_start[path], path_start[path + 1]):
+                    if not has_room[links[hop]]:
+                        count -= 1
+                        break
+    return rows[:count].copy()
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,11 @@ class Flows:
     weight: Floats  # (demands,) > 0
     delay_us: Floats  # (paths,)
     capacity_mbps: Mbps  # (links,) >= 0
+
+    @cached_property
+    def by_level(self) -> Ints:
+        """(demands,) rows in order of the level (rate / weight) that satisfies them."""
+        return np.argsort(self.demand_mbps / self.weight, kind="stable")
 
     def loads(self, rate_mbps: Mbps) -> Mbps:
         """(links,) Mbit/s that rate_mbps (paths,) puts on each link."""
@@ -67,6 +73,18 @@ def sum_over_paths(path_start: Ints, links: Rows, value: Floats) -> Floats:
         for hop in range(path_start[path], path_start[path + 1]):
             total[path] += value[links[hop]]
     return total
+
+
+@compiled
+def taken_paths(path_start: Ints, links: Rows, rows: Ints) -> tuple[Ints, Rows]:
+    """Where each of the chosen paths (rows) starts, and their links."""
+    start = np.zeros(len(rows) + 1, np.int64)
+    for place in range(len(rows)):
+        start[place + 1] = start[place] + path_start[rows[place] + 1] - path_start[rows[place]]
+    taken = np.empty(start[-1], np.int32)
+    for place in range(len(rows)):
+        taken[start[place] : start[place + 1]] = links[path_start[rows[place]] : path_start[rows[place] + 1]]
+    return start, taken
 
 
 def trimmed(flows: Flows, rate_mbps: Mbps) -> Mbps:

@@ -26,6 +26,7 @@ class Groups:
     member_start: Ints  # (groups + 1,)
     member: Ints  # (members,) demands of each group, in order of `satisfied_at`
     satisfied_at: Floats  # (members,) demand / weight
+    rising: Ints  # (members,) places of all members in order of `satisfied_at`
     taken_below: Mbps  # (members + groups,) what the members before take, satisfied; one more place per group
     weight_from: Floats  # (members + groups,) weight of the member and those after
     capacity_mbps: Mbps  # (links,) > 0
@@ -49,15 +50,15 @@ def make_groups(
     group_of_demand: Ints,
     demand_mbps: Mbps,
     weight: Floats,
+    by_level: Ints,
     capacity_mbps: Mbps,
 ) -> Groups:
-    """Sort the members of each group. group_of_demand: (demands,), -1 for a demand that is in none."""
+    """Sort the members of each group.
+
+    group_of_demand: (demands,), -1 for a demand that is in none. by_level: (demands,) rows in order of demand / weight.
+    """
     count = len(group_start) - 1
-    demands = np.flatnonzero(group_of_demand >= 0)
-    ratio = demand_mbps[demands] / weight[demands]
-    order = np.lexsort((ratio, group_of_demand[demands]))
-    member = demands[order]
-    member_start = np.concatenate([[0], np.cumsum(np.bincount(group_of_demand[member], minlength=count))])
+    member_start, member, rising = _members(count, group_of_demand, by_level)
     below, above = _running_sums(member_start, demand_mbps[member], weight[member])
     return Groups(
         group_start,
@@ -66,11 +67,35 @@ def make_groups(
         np.repeat(np.arange(count), np.diff(group_start)),
         member_start,
         member,
-        ratio[order],
+        demand_mbps[member] / weight[member],
+        rising,
         below,
         above,
         capacity_mbps,
     )
+
+
+@compiled
+def _members(count: int, group_of_demand: Ints, by_level: Ints) -> tuple[Ints, Ints, Ints]:
+    """(groups + 1,) where members start, (members,) the members, and (members,) their places in rising order."""
+    start = np.zeros(count + 1, np.int64)
+    for group in group_of_demand:
+        if group >= 0:
+            start[group + 1] += 1
+    for group in range(count):
+        start[group + 1] += start[group]
+    at = start[:-1].copy()
+    member = np.empty(start[count], np.int64)
+    rising = np.empty(start[count], np.int64)
+    seen = 0
+    for demand in by_level:
+        group = group_of_demand[demand]
+        if group >= 0:
+            member[at[group]] = demand
+            rising[seen] = at[group]
+            at[group] += 1
+            seen += 1
+    return start, member, rising
 
 
 @compiled

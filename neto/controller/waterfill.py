@@ -51,7 +51,7 @@ def waterfill(groups: Groups, share: Floats) -> Mbps:
         groups.group_start, groups.path_start, groups.links, groups.group_of, crossing_start, crossing, share
     )
     group = np.repeat(np.arange(len(groups.member_start) - 1), np.diff(groups.member_start))
-    order = np.argsort(groups.satisfied_at, kind="stable")
+    order = groups.rising
     places = np.arange(len(group)) + group
     weight = groups.weight_from[places] - groups.weight_from[places + 1]
     demand = groups.taken_below[places + 1] - groups.taken_below[places]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto.controller import fairness, shorten
+from neto.controller import fairness
 from neto.controller.contention import contend, hand_out
 from neto.controller.fairness import NEAR, OPTIMAL, fair_rates
 from neto.controller.flows import Flows, trimmed
@@ -69,19 +69,17 @@ def test_prices_come_close_to_max_min_fairness(seed):
         assert maxmin.closeness(found.rate_mbps, exact, floor=1e-2) >= 0.85
 
 
-@given(seed=st.integers(0, 100_000), undecided=st.sampled_from([0.02, 0.0]))
+@given(seed=st.integers(0, 100_000))
 @settings(max_examples=20, deadline=None)
-def test_least_delay_is_that_of_the_whole_linear_program(seed, undecided):
-    """With nothing undecided at first, every column has to come from the duals."""
+def test_least_delay_is_that_of_the_whole_linear_program(seed):
     paths, flows = problem(seed, links=24, demands=40)
     start = near_fair(flows).flow_mbps
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shorten, "_UNDECIDED", undecided)
-        found = least_delay(flows, start)
+    limit = np.maximum(flows.capacity_mbps, flows.loads(start))
+    found = least_delay(flows, start)
     assert found is not None
-    assert flows.rates(found.flow_mbps) == pytest.approx(flows.rates(start), rel=1e-6, abs=1e-9)
-    assert (flows.loads(found.flow_mbps) <= np.maximum(flows.capacity_mbps, flows.loads(start)) * (1 + 1e-8)).all()
-    best = maxmin.least_delay(paths, flows.rates(start), np.maximum(flows.capacity_mbps, flows.loads(start)))
+    assert flows.rates(found.flow_mbps) == pytest.approx(flows.rates(start), rel=1e-9, abs=1e-9)
+    assert (flows.loads(found.flow_mbps) <= limit * (1 + 1e-5)).all()
+    best = maxmin.least_delay(paths, flows.rates(start), limit)
     assert found.flow_mbps @ flows.delay_us <= best * (1 + 2e-3) + 1e-6
     assert found.flow_mbps @ flows.delay_us * (1 - found.gap) <= best * (1 + 1e-6) + 1e-6
 
@@ -109,7 +107,7 @@ def test_waterfilling_gives_each_path_its_share_of_the_common_level():
     # Two groups over a link of 12; the first has half of its flow on a link of its own with room for 1 only.
     groups = make_groups(
         np.array([0, 2, 3]), np.array([0, 1, 2, 3]), np.array([0, 1, 0], dtype=np.int32), np.array([0, 1]),
-        np.array([100.0, 100.0]), np.ones(2), np.array([12.0, 1.0]),
+        np.array([100.0, 100.0]), np.ones(2), np.arange(2), np.array([12.0, 1.0]),
     )  # fmt: skip
     # Levels rise together: 0.5 t + t = 12 on the first link, at t = 8; the second link stops its path at 1.
     assert waterfill(groups, np.array([0.5, 0.5, 1.0])) == pytest.approx([4.0, 1.0, 8.0])
@@ -123,7 +121,14 @@ def test_volume_and_level_are_each_others_inverse(seed, level):
     group = draw.integers(0, 3, 12)
     group[:3] = [0, 1, 2]
     groups = make_groups(
-        np.arange(4), np.arange(4), np.zeros(3, dtype=np.int32), group, demand, weight, np.array([1.0])
+        np.arange(4),
+        np.arange(4),
+        np.zeros(3, dtype=np.int32),
+        group,
+        demand,
+        weight,
+        np.argsort(demand / weight),
+        np.array([1.0]),
     )
     volume, slope = group_volumes(groups, np.full(3, level))
     by_hand = np.minimum(demand, weight * level)
@@ -168,6 +173,45 @@ def test_groups_keep_every_way_that_matters(seed):
     flow = np.random.default_rng(seed).uniform(0, 1, len(groups.group_of))
     rate = flows.demand_mbps * 0.5
     assert flows.rates(hand_out(flows, found, rate, flow))[list(codes)] == pytest.approx(rate[list(codes)])
+
+
+@given(seed=st.integers(0, 100_000))
+@settings(max_examples=20, deadline=None)
+def test_where_delay_counts_a_path_is_given_up_for_one_that_is_no_longer(seed):
+    _, flows = problem(seed)
+    active = np.random.default_rng(seed).random(len(flows.capacity_mbps)) < 0.4
+    found = contend(flows, active, by_delay=True)
+    for demand in range(len(flows.demand_mbps)):
+        paths = range(flows.demand_start[demand], flows.demand_start[demand + 1])
+        if flows.demand_mbps[demand] <= 0 or not paths:
+            continue
+        sets = {
+            path: frozenset(
+                link
+                for link in flows.links[flows.path_start[path] : flows.path_start[path + 1]].tolist()
+                if active[link]
+            )
+            for path in paths
+        }
+        delay = {path: flows.delay_us[path] for path in paths}
+        needed = {
+            (sets[path], delay[path])
+            for path in paths
+            if not any(
+                sets[other] <= sets[path]
+                and delay[other] <= delay[path]
+                and (sets[other], delay[other]) != (sets[path], delay[path])
+                for other in paths
+            )
+        }
+        if not sets[paths[0]]:
+            assert found.free_path[demand] == paths[0]
+            continue
+        assert found.free_path[demand] == -1
+        kept = found.kept[found.kept_start[demand] : found.kept_start[demand + 1]].tolist()
+        assert sorted((sorted(sets[path]), delay[path]) for path in kept) == sorted(
+            (sorted(one), far) for one, far in needed
+        )
 
 
 @given(seed=st.integers(0, 100_000))
