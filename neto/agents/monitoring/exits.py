@@ -1,0 +1,146 @@
+"""From tables of routes to what can leave where: the best path of every border, exits of every prefix, groups.
+
+An exit is an eBGP table whose peer is the far end of a peering link. Prefixes with the same origin AS and the same
+set of exits are one group: whatever is decided for one of them is as good for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from neto.agents.monitoring.bestpath import Columns, Rows, Source, best_rows
+from neto.agents.monitoring.rib import NONE, Identity, Rib, Table
+from neto.model.peering import PeeringLink, Prefix
+from neto.wire.bgp import Attributes, prefix_of
+from neto.wire.bmp import View
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class BorderRoutes:
+    """Candidates of one border."""
+
+    sources: tuple[Source, ...]
+    candidates: Rows  # (sources, prefixes) row of the attributes, -1: none
+
+
+@dataclass(frozen=True, eq=False)
+class RibCopy:
+    """All that is needed to decide, taken at one moment: it can be worked on in a thread."""
+
+    keys: tuple[int | None, ...]  # (prefixes,) None: nobody announces it
+    attributes: tuple[Attributes | None, ...]
+    borders: Mapping[str, BorderRoutes]
+    changes: int
+
+
+def copy(rib: Rib) -> RibCopy:
+    """Copy what usable tables hold. Of a peer that is told before and after policy, what is after it counts."""
+    size = len(rib.prefixes.values)
+    borders = {}
+    for name, border in rib.borders.items():
+        tables = _preferred(border.usable())
+        rows: list[Rows] = []
+        sources: list[Source] = []
+        for table in tables:
+            told = _matrix(table, size)
+            rows += told
+            sources += [Source(table.peer.address, table.peer.bgp_id, table.internal)] * len(told)
+        matrix = np.stack(rows) if rows else np.empty((0, size), np.int32)
+        borders[name] = BorderRoutes(tuple(sources), matrix)
+    return RibCopy(tuple(rib.prefixes.values), tuple(rib.attributes.values), borders, rib.changes)
+
+
+def _preferred(tables: Sequence[Table]) -> list[Table]:
+    post: set[Identity] = {table.peer[:3] for table in tables if table.view is View.IN_POST}
+    return [table for table in tables if table.view is View.IN_POST or table.peer[:3] not in post]
+
+
+def _matrix(table: Table, size: int) -> list[Rows]:
+    """Return the table as rows of candidates: one, or as many as the prefix with most paths has."""
+    if not table.more:
+        row = np.full(size, NONE, np.int32)
+        told = np.array(table.rows, np.int32)
+        row[: len(told)] = told[:size]
+        return [row]
+    layers: list[Rows] = []
+    for prefix, paths in table.more.items():
+        for layer, path_id in enumerate(sorted(paths)):
+            if layer == len(layers):
+                layers.append(np.full(size, NONE, np.int32))
+            layers[layer][prefix] = paths[path_id]
+    return layers
+
+
+@dataclass(frozen=True, eq=False)
+class RouteTable:
+    """What can leave where.
+
+    prefixes: rows that somebody announces, in order of the prefixes. links: peering links that are exits of some.
+    """
+
+    keys: tuple[int, ...]  # (prefixes,) prefix keys, sorted
+    links: tuple[str, ...]
+    exits: Bools  # (prefixes, links)
+    origin: npt.NDArray[np.int64]  # (prefixes,) AS number; 0: told differently by different exits, or ours
+    best: Mapping[str, Rows]  # by border: (prefixes,) row of the attributes of its best path, -1: none
+    attributes: tuple[Attributes | None, ...]
+
+    def prefix(self, row: int) -> Prefix:
+        """Return a prefix."""
+        return prefix_of(self.keys[row])
+
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Number of each prefix's group, (prefixes,): the same where origin and exits are. -1: there is no exit."""
+        if not len(self.keys):
+            return np.empty(0, np.int64)
+        told = np.concatenate([np.packbits(self.exits, axis=1), self.origin.astype(">i8")[:, None].view(np.uint8)], 1)
+        whole = np.ascontiguousarray(told).view(np.dtype((np.void, told.shape[1]))).ravel()
+        _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))  # groups are numbered as they come
+        return np.where(self.exits.any(axis=1), order[group], -1)
+
+
+def route_table(
+    told: RibCopy,
+    links: Sequence[PeeringLink],
+    interior: Mapping[str, Mapping[str, float]] | None = None,
+) -> RouteTable:
+    """Decide on all prefixes. interior: by border, IGP metric to next hops (`best_rows`)."""
+    keys = np.array([row for row, key in enumerate(told.keys) if key is not None], np.int64)
+    order = sorted(keys.tolist(), key=lambda row: told.keys[row] or 0)
+    columns = Columns.of(told.attributes)
+    names = tuple(link.name for link in links)
+    exits = np.zeros((len(order), len(links)), np.bool_)
+    origins = np.array([0 if a is None else a.origin_as for a in told.attributes], np.int64)
+    origin = np.full(len(order), -1, np.int64)
+    best = {}
+    for name, border in told.borders.items():
+        candidates = border.candidates[:, order]
+        inside = None if interior is None else interior.get(name, {})
+        chosen = best_rows(candidates, border.sources, columns, inside)
+        if len(border.sources):
+            best[name] = np.where(chosen >= 0, candidates[chosen, np.arange(len(order))], NONE).astype(np.int32)
+        else:
+            best[name] = chosen
+        for row, source in enumerate(border.sources):
+            there = candidates[row] >= 0
+            for column, link in enumerate(links):
+                if not source.internal and (link.node, link.peer_address) == (name, source.address):
+                    exits[:, column] |= there
+                    said = origins[candidates[row]]
+                    origin = np.where(there & (origin < 0), said, origin)
+                    origin = np.where(there & (origin != said), 0, origin)
+    return RouteTable(
+        keys=tuple(told.keys[row] or 0 for row in order),
+        links=names,
+        exits=exits,
+        origin=np.maximum(origin, 0),
+        best=best,
+        attributes=told.attributes,
+    )

@@ -1,0 +1,288 @@
+"""What border routers' peers announce, compact: for each table one small number a prefix.
+
+A table is what one peer of one border announces in one family, before or after the border's import policy. Prefixes
+and sets of attributes are stored once, however many tables hold them.
+
+Never stored, and counted: tables other than those that come in (RFC 8671 and RFC 9069 tell more), routes that carry
+our own community (what we announce must not feed what we decide), and default routes unless they are wanted (one that
+appears would take in every prefix there is).
+
+When a border's session ends, its tables are stale: they count until the next session has told them anew, or until
+they are too old. A peer that goes down takes its tables with it at once. Times are seconds of a clock that only goes
+forward.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+
+from neto.agents.monitoring.interning import Interned
+from neto.wire.bgp import Attributes, Family, Open, Routes, Update
+from neto.wire.bmp import Peer, PeerKind, View
+
+NONE = -1  # row of the attributes where a table has no route
+_GROW = 4096  # prefixes
+_HELD = (View.IN_PRE, View.IN_POST)
+_LENGTH = 0xFF  # bits of a prefix key that are its length
+
+Identity = tuple[PeerKind, int, str]  # what tells peers of a border apart
+TableKey = tuple[Identity, View, Family]
+
+
+@dataclass(eq=False, slots=True)
+class Table:
+    """Routes of one peer in one family."""
+
+    peer: Peer
+    view: View
+    family: Family
+    rows: array[int] = field(default_factory=lambda: array("i"))  # row of the attributes by row of the prefix
+    more: dict[int, dict[int, int]] = field(default_factory=dict)  # by prefix, then path identifier; instead of rows
+    count: int = 0
+    complete: bool = False  # everything was told at least once
+    internal: bool = False  # iBGP
+
+    def routes(self) -> list[int]:
+        """Rows of the attributes of all routes, for each as often as it is used."""
+        if self.more:
+            return [row for paths in self.more.values() for row in paths.values()]
+        return [row for row in self.rows if row != NONE]
+
+
+@dataclass(eq=False, slots=True)
+class Border:
+    """A router that tells us its tables."""
+
+    tables: dict[TableKey, Table] = field(default_factory=dict)
+    stale: dict[TableKey, Table] = field(default_factory=dict)  # of the session before
+    opens: dict[Identity, tuple[Open, Open]] = field(default_factory=dict)
+    up: bool = False
+    heard_s: float = 0.0  # when routes came last, or the session changed
+
+    def usable(self) -> list[Table]:
+        """Tables to decide on: complete ones, and what was told before in place of those that are not yet."""
+        whole = {key: table for key, table in self.tables.items() if table.complete}
+        return list((self.stale | whole).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is held at most: some 1 GB, in the worst case."""
+
+    routes: int = 8_000_000  # in all tables together
+    prefixes: int = 1_500_000
+    tables: int = 128
+    attribute_octets: int = 64 << 20
+
+
+class Rib:
+    """The tables of all borders.
+
+    own_community: high half ASN, low half value. limits: what is beyond them is refused and counted.
+    stale_ttl_s: how long tables count after their session ended. quiet_s: a session that has told something and then
+    nothing for so long counts as having told everything, for routers that send no End-of-RIB.
+    """
+
+    def __init__(
+        self,
+        own_community: int,
+        *,
+        limits: Limits | None = None,
+        stale_ttl_s: float = 300.0,
+        quiet_s: float = 10.0,
+        default_wanted: bool = False,
+    ) -> None:
+        names = ("routes", "withdrawals", "own", "defaults", "refused", "beyond_limit", "ends_of_rib", "quiet_ends")
+        self.counters: Counter[str] = Counter(dict.fromkeys((*names, "expired", "tables_not_held"), 0))
+        self.prefixes: Interned[int] = Interned(lambda _: 1)
+        self.attributes: Interned[Attributes] = Interned(lambda attributes: len(attributes.key))
+        self.borders: dict[str, Border] = {}
+        self.routes = 0
+        self.changes = 0  # grows with everything that `usable` tables may show
+        self._own = own_community
+        self._limits = limits or Limits()
+        self._stale_ttl_s = stale_ttl_s
+        self._quiet_s = quiet_s
+        self._default_wanted = default_wanted
+
+    def session_up(self, border: str, now: float) -> None:
+        """A border begins to tell: what it told before is stale."""
+        known = self._lose(border, now)
+        known.up = True
+
+    def session_down(self, border: str, now: float) -> None:
+        """A border's session ended."""
+        self._lose(border, now).up = False
+
+    def peer_up(self, border: str, peer: Peer, sent: Open, received: Open) -> None:
+        """A peer's session is up: it tells everything anew."""
+        known = self._border(border)
+        identity = peer[:3]
+        if identity in known.opens:
+            self._forget(known, identity, stale=False)
+        known.opens[identity] = sent, received
+
+    def peer_down(self, border: str, peer: Peer) -> None:
+        """A peer's session is over, and with it all that it announced."""
+        known = self._border(border)
+        known.opens.pop(peer[:3], None)
+        self._forget(known, peer[:3], stale=True)
+
+    def update(self, border: str, peer: Peer, view: View, update: Update, now: float) -> None:
+        """A peer announced or withdrew."""
+        known = self._border(border)
+        known.heard_s = now
+        self.changes += 1
+        self.counters["refused"] += bool(update.refused)
+        for routes in update.withdrawn:
+            table = self._table(known, peer, view, _family(routes)) if routes.keys else None
+            if table:
+                self._withdraw(table, routes)
+        for attributes, routes in update.reached:
+            table = self._table(known, peer, view, _family(routes)) if routes.keys else None
+            if table is None:
+                continue
+            if self._own in attributes.communities:
+                self.counters["own"] += len(routes.keys)
+                self._withdraw(table, routes)
+            else:
+                self._announce(table, attributes, routes)
+        for family in update.ends:
+            self.counters["ends_of_rib"] += 1
+            table = self._table(known, peer, view, family)
+            if table:
+                self._complete(known, table)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for border in self.borders.values():
+            silent_s = now - border.heard_s
+            if border.up and silent_s >= self._quiet_s:
+                for table in border.tables.values():
+                    if not table.complete:
+                        self.counters["quiet_ends"] += 1
+                        self._complete(border, table)
+                if border.tables:  # peers that did not come back
+                    self._drop(border.stale, list(border.stale))
+            elif not border.up and silent_s > self._stale_ttl_s and border.stale:
+                self.counters["expired"] += 1
+                self._drop(border.stale, list(border.stale))
+
+    def _border(self, name: str) -> Border:
+        return self.borders.setdefault(name, Border())
+
+    def _lose(self, name: str, now: float) -> Border:
+        """Make the tables of a session stale: those that were complete, and older ones in place of the others."""
+        border = self._border(name)
+        unfinished = [key for key, table in border.tables.items() if not table.complete]
+        self._drop(border.tables, unfinished)
+        self._drop(border.stale, [key for key in border.stale if key in border.tables])
+        border.stale |= border.tables
+        border.tables, border.opens, border.heard_s = {}, {}, now
+        self.changes += 1
+        return border
+
+    def _table(self, border: Border, peer: Peer, view: View, family: Family) -> Table | None:
+        """Return the table, a new one where there is none yet; None for one that is not held."""
+        key = (peer[:3], view, family)
+        table = border.tables.get(key)
+        if table is None:
+            held = sum(len(each.tables) + len(each.stale) for each in self.borders.values())
+            if view not in _HELD or peer.kind is PeerKind.LOC_RIB or held >= self._limits.tables:
+                self.counters["tables_not_held"] += 1
+                return None
+            table = border.tables[key] = Table(peer, view, family)
+            opens = border.opens.get(peer[:3])
+            table.internal = opens is not None and opens[0].asn == opens[1].asn
+        return table
+
+    def _complete(self, border: Border, table: Table) -> None:
+        table.complete = True
+        self.changes += 1
+        self._drop(border.stale, [key for key in [(table.peer[:3], table.view, table.family)] if key in border.stale])
+
+    def _forget(self, border: Border, identity: Identity, *, stale: bool) -> None:
+        for tables in (border.tables, border.stale) if stale else (border.tables,):
+            self._drop(tables, [key for key in tables if key[0] == identity])
+
+    def _drop(self, tables: dict[TableKey, Table], keys: list[TableKey]) -> None:
+        for key in keys:
+            table = tables.pop(key)
+            self.changes += 1
+            self.routes -= table.count
+            for row in table.routes():
+                self.attributes.release(row)
+            for prefix in table.more or [at for at, row in enumerate(table.rows) if row != NONE]:
+                for _ in table.more.get(prefix, (0,)):
+                    self.prefixes.release(prefix)
+
+    def _announce(self, table: Table, attributes: Attributes, routes: Routes) -> None:
+        for at, key in enumerate(routes.keys):
+            if not key & _LENGTH and not self._default_wanted:
+                self.counters["defaults"] += 1
+                continue
+            path_id = routes.path_ids[at] if routes.path_ids else None
+            old = self._find(table, key, path_id)
+            if not self._fits(old, key, attributes):
+                self.counters["beyond_limit"] += 1
+                self._withdraw(table, Routes([key], [] if path_id is None else [path_id]))
+                continue
+            self.counters["routes"] += 1
+            new = self.attributes.take(attributes)
+            if old == NONE:
+                prefix = self.prefixes.take(key)
+                table.count += 1
+                self.routes += 1
+            else:
+                prefix = self.prefixes.find(key) or 0
+                self.attributes.release(old)
+            if path_id is not None:
+                table.more.setdefault(prefix, {})[path_id] = new
+                continue
+            if prefix >= len(table.rows):
+                table.rows.extend([NONE] * (prefix + _GROW - len(table.rows)))
+            table.rows[prefix] = new
+
+    def _fits(self, old: int, key: int, attributes: Attributes) -> bool:
+        """Whether one more route, or other attributes of one, may be held."""
+        limits = self._limits
+        if old == NONE and (
+            self.routes >= limits.routes or (len(self.prefixes) >= limits.prefixes and self.prefixes.find(key) is None)
+        ):
+            return False
+        octets = self.attributes.weight + len(attributes.key)
+        return octets <= limits.attribute_octets or self.attributes.find(attributes) is not None
+
+    def _withdraw(self, table: Table, routes: Routes) -> None:
+        for at, key in enumerate(routes.keys):
+            path_id = routes.path_ids[at] if routes.path_ids else None
+            old = self._find(table, key, path_id)
+            if old == NONE:
+                continue
+            self.counters["withdrawals"] += 1
+            prefix = self.prefixes.find(key) or 0
+            if path_id is None:
+                table.rows[prefix] = NONE
+            else:
+                del table.more[prefix][path_id]
+                if not table.more[prefix]:
+                    del table.more[prefix]
+            table.count -= 1
+            self.routes -= 1
+            self.attributes.release(old)
+            self.prefixes.release(prefix)
+
+    def _find(self, table: Table, key: int, path_id: int | None) -> int:
+        """Row of the attributes of a route; NONE when there is no such route."""
+        prefix = self.prefixes.find(key)
+        if prefix is None:
+            return NONE
+        if path_id is not None:
+            return table.more.get(prefix, {}).get(path_id, NONE)
+        return table.rows[prefix] if prefix < len(table.rows) else NONE
+
+
+def _family(routes: Routes) -> Family:
+    return Family.IPV4 if routes.keys[0] < 1 << 136 else Family.IPV6
