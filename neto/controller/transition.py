@@ -18,12 +18,16 @@ import numpy as np
 from neto.controller import transition_exact as exact
 from neto.controller.contest import Contest, contested
 from neto.controller.shifts import Ints, Shift, Shifts, laid_out
+from neto.controller.transfers import transfers
 from neto.controller.transition_greedy import greedy
+from neto.controller.transition_paced import paced
+from neto.controller.transition_settle import settled
 from neto.model.topology import Mbps
 
 _LEAST_STEPS = 2  # once a single one is known to be unsafe
 _MOST_EQUAL_PARTS = 32
 _MOST_STEPS = 64
+_FEW_STRANDS = 20_000  # with more of them, what paced transfers come to is good enough
 _States = list[Mbps]  # (strands,) rates after each step
 
 
@@ -36,6 +40,7 @@ class Way:
     blocked: tuple[int, ...] = ()  # link rows that keep the steps from reaching the target, the worst first
     at_once: bool = False  # some step counts on all paths of a shift changing at the same instant
     lowered_mbps: float = 0.0  # what the lowest class gives up at the worst point between steps
+    bound: int = 0  # fewer steps than this cannot be enough for rates that only move from old to new
 
     def moved(self) -> Iterator[Ints]:
         """Yield, for every step, the rows of the shifts that change in it."""
@@ -118,7 +123,7 @@ def find_way(
         return Way(shifts, ())
     contest = contested(shifts, may_lower=may_lower)
     if contest is None:
-        return Way(shifts, (shifts.after,))
+        return Way(shifts, (shifts.after,), bound=1)
     found = _through_contest(contest, shifts.classes, exact_size, patience, may_lower=may_lower)
     states: _States = []
     for rates in found.states:
@@ -130,7 +135,7 @@ def find_way(
         state = shifts.after.copy()
         state[contest.strand] = contest.before
         states = [] if np.array_equal(state, shifts.before) else [state]
-    return Way(shifts, tuple(states), found.blocked, found.at_once, found.lowered_mbps)
+    return Way(shifts, tuple(states), found.blocked, found.at_once, found.lowered_mbps, found.bound)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -141,16 +146,17 @@ class _Found:
     blocked: tuple[int, ...] = ()
     at_once: bool = False
     lowered_mbps: float = 0.0
+    bound: int = _LEAST_STEPS
 
 
 def _through_contest(problem: Contest, classes: int, exact_size: int, patience: int, *, may_lower: bool) -> _Found:
-    states, reached = _search(problem, exact_size)
+    states, reached, bound = _search(problem, exact_size)
     if reached and len(states) > patience:
         at_once, shorter = _one_way(problem, problem.before, whole=True)
         if shorter and len(at_once) < len(states):
             return _Found(at_once, at_once=True)
     if reached:
-        return _Found(states)
+        return _Found(states, bound=bound)
     at = states[-1] if states else problem.before
     at_once, reached = _one_way(problem, at, whole=True)
     if reached or not may_lower:
@@ -162,20 +168,36 @@ def _through_contest(problem: Contest, classes: int, exact_size: int, patience: 
     return _Found(lowered[0], lowered_mbps=lowered[1])
 
 
-def _search(problem: Contest, exact_size: int) -> tuple[_States, bool]:
-    """Return the fewest steps found with every path counted by itself, and whether they reach the target."""
-    best, reached = _one_way(problem, problem.before, whole=False)
-    if not reached or len(best) > _LEAST_STEPS:
-        for states in _alternatives(problem):
-            if not reached or len(states) < len(best):
-                best, reached = states, True
+def _search(problem: Contest, exact_size: int) -> tuple[_States, bool, int]:
+    """Return the fewest steps found with every path counted by itself, whether they reach the target, and the bound."""
+    best: _States = []
+    reached, bound = False, _LEAST_STEPS
+    if problem.any_rate:
+        moves = transfers(problem)
+        answer = paced(problem, moves)
+        bound = answer.bound
+        if answer.parts is not None:
+            best = settled(problem, moves, answer.parts)
+            reached = _safe(problem, best)
+    for states, also in _greedy_ways(problem):
+        if reached and (len(best) <= bound or len(problem.strand) > _FEW_STRANDS):
+            break
+        if not reached or (also and len(states) < len(best)):
+            best, reached = states, also
     steps = len(best) if reached else exact.MOST_STEPS + 1
-    while steps > _LEAST_STEPS:
+    while steps > bound:
         found = exact.fewer_steps(problem, steps - 1, exact_size)
         if found is None:
             break
         best, reached, steps = found, True, steps - 1
-    return best, reached
+    return best, reached, bound
+
+
+def _greedy_ways(problem: Contest) -> Iterator[tuple[_States, bool]]:
+    """Yield plans made greedily, and whether they reach the target."""
+    yield _one_way(problem, problem.before, whole=False)
+    for states in _alternatives(problem):
+        yield states, True
 
 
 def _one_way(problem: Contest, start: Mbps, *, whole: bool) -> tuple[_States, bool]:
