@@ -97,14 +97,14 @@ def _split(shift_start: Ints, before: Mbps, after: Mbps) -> tuple[Ints, Ints, Mb
         one_way = ((change > 0.0).sum() == 1 and gain >= 0.0) or ((change < 0.0).sum() == 1 and gain <= 0.0)
         for strand in mine:
             rise = after[strand] - before[strand]
-            if rise * gain > 0.0:  # its part in what the shift gains, or gives up, in all
+            if rise * gain / max(larger, SLACK) > 0.0:  # its part in what the shift gains, or gives up, in all
                 source[count] = strand if rise < 0.0 else _NOWHERE
                 target[count] = strand if rise > 0.0 else _NOWHERE
                 amount[count] = rise * gain / larger
                 count += 1
             for other in mine:
                 fall = before[other] - after[other]
-                if rise > 0.0 and fall > 0.0:
+                if rise > 0.0 and fall > 0.0 and rise * fall / larger > 0.0:
                     source[count], target[count] = other, strand
                     amount[count], loose[count] = rise * fall / larger, not one_way
                     count += 1

@@ -179,9 +179,12 @@ def _search(problem: Contest, exact_size: int) -> tuple[_States, bool, int]:
         if answer.parts is not None:
             best = settled(problem, moves, answer.parts)
             reached = _safe(problem, best)
-    for states, also in _greedy_ways(problem):
-        if reached and (len(best) <= bound or len(problem.strand) > _FEW_STRANDS):
+    ways = _greedy_ways(problem)
+    while not reached or (len(best) > bound and len(problem.strand) <= _FEW_STRANDS):
+        way = next(ways, None)
+        if way is None:
             break
+        states, also = way
         if not reached or (also and len(states) < len(best)):
             best, reached = states, also
     steps = len(best) if reached else exact.MOST_STEPS + 1
