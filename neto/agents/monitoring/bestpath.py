@@ -114,11 +114,8 @@ def _keep_least(there: Bools, value: Ints | npt.NDArray[np.float64]) -> None:
 
 def _strike_med(there: Bools, med: Ints, neighbor: Ints) -> None:
     """Strike out what has a higher MED than another from the same AS (RFC 4271 §9.1.2.2 c)."""
-    struck = np.zeros_like(there)
     for one in range(len(there)):
-        worse = there & there[one] & (neighbor == neighbor[one]) & (med > med[one])
-        struck |= worse
-    there &= ~struck
+        there &= ~(there[one] & (neighbor == neighbor[one]) & (med > med[one]))
 
 
 def _ranks(addresses: Sequence[bytes]) -> Ints:

@@ -178,8 +178,7 @@ class Rib:
         border = self._border(name)
         unfinished = [key for key, table in border.tables.items() if not table.complete]
         self._drop(border.tables, unfinished)
-        self._drop(border.stale, [key for key in border.stale if key in border.tables])
-        border.stale |= border.tables
+        border.stale |= border.tables  # none of these is stale already: `_complete` has dropped it
         border.tables, border.opens, border.heard_s = {}, {}, now
         self.changes += 1
         return border

@@ -212,6 +212,16 @@ def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_it_is_
     assert set(held(rib).values()) == {1}
 
 
+def test_a_peer_that_goes_down_takes_what_an_older_session_told_with_it():
+    rib = a_rib()
+    rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=1), 0.0)
+    rib.update("b1", peer(1), View.IN_POST, END, 0.0)
+    rib.session_up("b1", 1.0)
+    assert len(held(rib)) == 1
+    rib.peer_down("b1", peer(1))
+    assert held(rib) == {}
+
+
 def test_limits_refuse_what_is_beyond_and_never_leave_what_was_replaced():
     rib = a_rib(limits=Limits(routes=3, attribute_octets=1000))
     rib.update("b1", peer(1), View.IN_POST, announce(PREFIXES, med=1), 0.0)
@@ -223,7 +233,8 @@ def test_limits_refuse_what_is_beyond_and_never_leave_what_was_replaced():
 
 
 def test_prefixes_are_grouped_by_origin_and_exits():
-    links = [PeeringLink(f"l{b}{p}", f"b{b}", "isp", 1.0, peer_address=f"192.0.2.{p}") for b in (1, 2) for p in (1, 2)]
+    ends = [(border, number) for border in (1, 2) for number in (1, 2, 9)]
+    links = [PeeringLink(f"l{b}{p}", f"b{b}", "isp", 1.0, peer_address=f"192.0.2.{p}") for b, p in ends]
     rib = a_rib()
     rib.peer_up("b1", peer(9), *opens(65000))  # iBGP: no exit
     near, far = sequence(64501, 64700), sequence(64502, 64600, 64700)
