@@ -22,7 +22,7 @@ from neto.controller.segments import pin_path
 from neto.errors import InputError, Problem
 from neto.model.allocation import PathSet
 from neto.model.demand import Demand
-from neto.model.intent import TrafficClass
+from neto.model.intent import MOST_ALPHA, TrafficClass
 from neto.model.peering import Egress, Peering
 from neto.model.topology import Topology
 from neto.settings.peering import load_offline
@@ -55,6 +55,10 @@ def solve(
     paths: Annotated[int, typer.Option("--paths", help="Candidate paths of each demand.")] = 4,
     headroom: Annotated[float, typer.Option("--headroom", help="Share of every link that stays free.")] = 0.0,
     max_sids: Annotated[int | None, typer.Option("--max-sids", help="Longest segment list of a path.")] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option("--alpha", help="Fairness, above 0 to 4: the lower, the more in all. Left out: max-min fair."),
+    ] = None,
     json_out: Annotated[
         str | None, typer.Option("--json", help="Write the allocation here; - for standard output.")
     ] = None,
@@ -62,8 +66,8 @@ def solve(
     exact: Annotated[bool, typer.Option("--exact", help="Exactly max-min fair, however large the problem.")] = False,
 ) -> None:
     """Allocate offline: strict precedence of classes, max-min fair inside a class, then the least delay."""
-    _check_options(paths, headroom, max_sids)
-    given = _read(graph, demands or [], peering)
+    _check_options(paths, headroom, max_sids, alpha)
+    given = _read(graph, demands or [], peering, math.inf if alpha is None else alpha)
     began = time.perf_counter()
     candidates = candidate_paths(given.joint, given.demands, given.classes, given.egresses, paths)
     _refuse_unconnected(given, candidates)
@@ -80,11 +84,12 @@ def solve(
         Console().print(solution(allocation, available))
 
 
-def _check_options(paths: int, headroom: float, max_sids: int | None) -> None:
+def _check_options(paths: int, headroom: float, max_sids: int | None, alpha: float | None) -> None:
     wrong = (
         ("--paths", paths, paths >= 1, "at least 1"),
         ("--headroom", headroom, math.isfinite(headroom) and 0 <= headroom < 1, "at least 0, less than 1"),
         ("--max-sids", max_sids, max_sids is None or max_sids >= 1, "at least 1"),
+        ("--alpha", alpha, alpha is None or 0 < alpha <= MOST_ALPHA, f"more than 0, at most {MOST_ALPHA:g}"),
     )
     problems = [
         _option(key, f"{value} is out of range; accepted: {what}") for key, value, fine, what in wrong if not fine
@@ -97,7 +102,7 @@ def _option(key: str, message: str) -> Problem:
     return Problem("command line", 0, key, message)
 
 
-def _read(graph: Path, named: Sequence[str], peering_file: Path | None) -> _Input:
+def _read(graph: Path, named: Sequence[str], peering_file: Path | None, alpha: float) -> _Input:
     """Read all files; raise InputError with the problems of all of them."""
     topology = read_graph(graph)
     problems: list[Problem] = []
@@ -145,7 +150,13 @@ def _read(graph: Path, named: Sequence[str], peering_file: Path | None) -> _Inpu
     # Nobody has told labels here; exits are pinned by name all the same.
     links = tuple(replace(link, peer_adjacency_sid=0) for link in peering.links)
     joint = join(topology, replace(peering, links=links))
-    return _Input(joint, tuple(map(TrafficClass, classes)), tuple(demands), tuple(files), peering.egresses)
+    return _Input(
+        joint,
+        tuple(TrafficClass(name, alpha=alpha) for name in classes),
+        tuple(demands),
+        tuple(files),
+        peering.egresses,
+    )
 
 
 def _class_and_file(text: str) -> tuple[str, Path]:

@@ -74,7 +74,7 @@ def allocate(
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
         flows, path = _flows(paths, mine, rate, each, left)
-        result, status = _allocate_class(flows, exact=exact)
+        result, status = _allocate_class(flows, each, exact=exact)
         given[path] = result if running is None else _steady(flows, result, running[path])
         used = path_loads(paths.path_start, paths.links, given, len(joint.links))
         took = time.perf_counter() - began
@@ -123,12 +123,12 @@ def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mb
     return flows, rows
 
 
-def _allocate_class(flows: Flows, *, exact: bool) -> tuple[Mbps, str]:
+def _allocate_class(flows: Flows, each: TrafficClass, *, exact: bool) -> tuple[Mbps, str]:
     """(paths,) Mbit/s for one class, and how it went."""
     shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
         return shortest, OPTIMAL
-    fair = fair_rates(flows, exact=exact)
+    fair = fair_rates(flows, exact=exact, alpha=each.alpha)
     shorter = least_delay(flows, fair.flow_mbps)
     if shorter is None:
         status = f"{fair.status}; delay is not least: prices did not settle"

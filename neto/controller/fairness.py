@@ -6,16 +6,17 @@ answer to the reduced problem that overloads nothing else is the answer to the w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from neto.controller.contention import Contention, contend, hand_out
 from neto.controller.filling import fill
-from neto.controller.flows import Flows
-from neto.controller.groups import group_levels, member_rates
+from neto.controller.flows import Floats, Flows, trimmed
+from neto.controller.groups import Groups, group_levels, member_rates
 from neto.controller.levels import max_min_levels
-from neto.controller.prices import price_splits
+from neto.controller.prices import alpha_fair, price_splits
 from neto.controller.shorten import on_shortest
 from neto.controller.waterfill import waterfill
 from neto.model.topology import Mbps
@@ -24,6 +25,7 @@ OPTIMAL = "optimal"
 NEAR = "near max-min fair"
 _SMALL = 2500  # hops of all groups' paths up to which exact levels take some hundredths of a second
 _OVER = 1e-7  # relative load above capacity that is rounding
+_NEARLY = 0.01  # relative load above capacity that is trimmed where prices alone give the answer
 _NEAR_FULL = 0.97  # links this full join those that are over: they would be next
 
 
@@ -36,42 +38,63 @@ class FairRates:
     status: str
 
 
-def fair_rates(flows: Flows, *, exact: bool = False) -> FairRates:
-    """Return max-min fair rates: exact when the problem is small or `exact` asks for it, else close to that."""
+def fair_rates(flows: Flows, *, exact: bool = False, alpha: float = math.inf) -> FairRates:
+    """Return max-min fair rates: exact when the problem is small or `exact` asks for it, else close to that.
+
+    alpha: less than infinite, alpha-fair rates instead (0 < alpha <= 4): the lower, the more is carried in all.
+    """
     active = flows.loads(on_shortest(flows, flows.demand_mbps)) > flows.capacity_mbps
+    over = _OVER if math.isinf(alpha) else _NEARLY
     for _ in range(len(flows.capacity_mbps) + 1):
         contention = contend(flows, active)
-        found = _solve(flows, contention, exact=exact or len(contention.groups.links) <= _SMALL)
+        found = _solve(flows, contention, alpha, exact=exact or len(contention.groups.links) <= _SMALL)
         load = flows.loads(found.flow_mbps)
-        violated = (load > flows.capacity_mbps * (1 + _OVER)) & ~active
+        violated = (load > flows.capacity_mbps * (1 + over)) & ~active
         if not violated.any():
-            return found if np.isfinite(found.rate_mbps).all() else _filled(flows)
+            return _fitted(flows, found, load)
         active |= load > flows.capacity_mbps * _NEAR_FULL
     return _filled(flows)
 
 
-def _solve(flows: Flows, contention: Contention, *, exact: bool) -> FairRates:
+def _solve(flows: Flows, contention: Contention, alpha: float, *, exact: bool) -> FairRates:
     """Solve over the active links alone."""
     groups = contention.groups
+    rate = np.where(contention.free_path >= 0, flows.demand_mbps, 0.0)
     if len(groups.group_start) == 1:
-        rate = np.where(contention.free_path >= 0, flows.demand_mbps, 0.0)
         return FairRates(rate, hand_out(flows, contention, rate, np.zeros(0)), OPTIMAL)
+    if math.isinf(alpha):
+        level, flow, status = _max_min(groups, exact=exact)
+    else:
+        flow = alpha_fair(groups, alpha)
+        level, status = group_levels(groups, groups.sums(flow)), f"near {alpha:g}-fair"
+    contended = member_rates(groups, level, flows.demand_mbps, flows.weight)
+    rate[groups.member] = contended[groups.member]
+    return FairRates(rate, hand_out(flows, contention, rate, flow), status)
+
+
+def _max_min(groups: Groups, *, exact: bool) -> tuple[Floats, Mbps, str]:
+    """Level of each group, Mbit/s on each of their paths, and how good that is."""
     flow = waterfill(groups, price_splits(groups))
     # Again with the splits that came true: who was stopped on one path leans on the others.
     carried = groups.sums(flow)[groups.group_of]
     flow = waterfill(groups, np.divide(flow, carried, out=np.zeros_like(flow), where=carried > 0))
     level = group_levels(groups, groups.sums(flow))
-    status = NEAR
-    if exact:
-        exact_levels = max_min_levels(groups, float(level.min()) * (1 - 1e-9))
-        if exact_levels.complete:
-            level, flow, status = exact_levels.level, exact_levels.flow_mbps, OPTIMAL
-        else:
-            status = f"{NEAR}: the solver stopped on the exact levels"
-    rate = np.where(contention.free_path >= 0, flows.demand_mbps, 0.0)
-    contended = member_rates(groups, level, flows.demand_mbps, flows.weight)
-    rate[groups.member] = contended[groups.member]
-    return FairRates(rate, hand_out(flows, contention, rate, flow), status)
+    if not exact:
+        return level, flow, NEAR
+    levels = max_min_levels(groups, float(level.min()) * (1 - 1e-9))
+    if levels.complete:
+        return levels.level, levels.flow_mbps, OPTIMAL
+    return level, flow, f"{NEAR}: the solver stopped on the exact levels"
+
+
+def _fitted(flows: Flows, found: FairRates, load: Mbps) -> FairRates:
+    """Return what fits of an answer that may exceed the capacity a little; filled instead where it is no answer."""
+    if not np.isfinite(found.rate_mbps).all():
+        return _filled(flows)
+    if (load <= flows.capacity_mbps * (1 + _OVER)).all():
+        return found
+    flow = trimmed(flows, found.flow_mbps)
+    return FairRates(np.minimum(flows.rates(flow), found.rate_mbps), flow, found.status)
 
 
 def _filled(flows: Flows) -> FairRates:

@@ -12,12 +12,15 @@ matrix (Sinkhorn). Two things make this settle in some tens of rounds. Groups do
 share among their paths by price ** (-1 / soft), and `soft` shrinks in stages. And prices carry over from one alpha to
 the next by y ** (alpha' / alpha), since at a single bottleneck y = level ** -alpha.
 
-A round costs a pass over the paths of the groups; demands do not appear. What comes out is used for the splits alone:
-`waterfill` turns them into rates that are fair and within capacity whatever the prices are worth.
+A round costs a pass over the paths of the groups; demands do not appear. For max-min fairness only the splits are
+used: `waterfill` turns them into rates that are fair and within capacity whatever the prices are worth. Where a class
+asks for a finite alpha, the answer at the prices is the allocation, but for trimming.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +39,9 @@ _STAGES = (  # alpha, soft, most rounds, tolerance
     (4.0, 0.1, 40, 0.02),
     (4.0, 0.05, 40, 0.01),
 )
-_FINE = (4.0, 0.02, 200, 0.01)  # one stage more where a round costs little
+_FINE = ((4.0, 0.02, 200, 0.01),)  # once more where a round costs little
 _CHEAP = 50_000  # hops of all groups' paths up to which it does
+_SETTLED = ((math.inf, 0.05, 100, 0.005), (math.inf, 0.03, 200, 0.002))  # where the prices themselves are the answer
 
 
 class _Arrays(NamedTuple):
@@ -54,7 +58,18 @@ class _Arrays(NamedTuple):
 
 
 def price_splits(groups: Groups) -> Floats:
-    """(paths,) share of its group's volume that each path should carry."""
+    """(paths,) share of its group's volume that each path should carry, nearly max-min fair."""
+    flow = _priced(groups, (*_STAGES, *_FINE) if len(groups.links) <= _CHEAP else _STAGES, math.inf)
+    return flow / groups.sums(flow)[groups.group_of]
+
+
+def alpha_fair(groups: Groups, alpha: float) -> Mbps:
+    """(paths,) Mbit/s, nearly alpha-fair, and nearly within capacity; 0 < alpha <= 4, beyond prices do not settle."""
+    return _priced(groups, (*_STAGES[:-1], *_SETTLED), alpha)
+
+
+def _priced(groups: Groups, stages: Sequence[tuple[float, float, int, float]], most_alpha: float) -> Mbps:
+    """(paths,) Mbit/s where the prices stand after these stages, with alpha capped."""
     arrays = _Arrays(
         groups.group_start,
         groups.path_start,
@@ -68,13 +83,13 @@ def price_splits(groups: Groups) -> Floats:
     unit = float(np.median(groups.satisfied_at))  # the level whose price is 1
     price = np.ones(len(groups.capacity_mbps))
     flow = np.empty(len(groups.group_of))
-    before = _STAGES[0][0]
-    stages = (*_STAGES, _FINE) if len(groups.links) <= _CHEAP else _STAGES
-    for alpha, soft, most_rounds, tolerance in stages:
+    before = 1.0
+    for stage_alpha, soft, most_rounds, tolerance in stages:
+        alpha = min(stage_alpha, most_alpha)
         price = np.clip(np.exp(np.log(price) * (alpha / before)), 1 / _BOUND, _BOUND)
         before = alpha
         _settle_prices(arrays, price, alpha, soft, unit, most_rounds, tolerance, flow)
-    return flow / groups.sums(flow)[groups.group_of]
+    return flow
 
 
 @compiled

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
-from neto.model.intent import Intents, MaintenanceWindow, TrafficClass
+from neto.model.intent import MOST_ALPHA, Intents, MaintenanceWindow, TrafficClass
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
@@ -36,6 +36,7 @@ class _Class(Section):
     max_delay_ms: Positive | None = None
     max_stretch: Annotated[float, Field(ge=1)] | None = None
     weight: Positive = 1.0
+    alpha: Annotated[float, Field(gt=0, le=MOST_ALPHA)] | None = None
     headroom: Share | None = None
 
 
@@ -76,6 +77,7 @@ def load_intents(path: Path, routers: Collection[str]) -> Intents:
                 max_delay_us=each.max_delay_ms * 1000 if each.max_delay_ms is not None else math.inf,
                 max_stretch=each.max_stretch if each.max_stretch is not None else math.inf,
                 weight=each.weight,
+                alpha=each.alpha if each.alpha is not None else math.inf,
                 headroom=each.headroom,
             )
             for each in read.classes

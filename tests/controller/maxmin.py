@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix, hstack, vstack
 
 
 def incidence(paths, links):
@@ -72,3 +72,29 @@ def closeness(rate, exact, floor):
     """Soroush's q: geometric mean of how near each rate is to the exact one, rates under `floor` counting as it."""
     ratio = np.maximum(rate, floor) / np.maximum(exact, floor)
     return float(np.exp(np.log(np.minimum(ratio, 1 / ratio)).mean()))
+
+
+def alpha_fair_rates(paths, demand_mbps, capacity_mbps, weight, alpha):
+    """(demands,) rates that maximise the sum of weight * U(rate / weight) with U' = level ** -alpha.
+
+    Piecewise-linear utility over a fine grid of levels, as one linear program.
+    """
+    demand, weight = np.asarray(demand_mbps, dtype=float), np.asarray(weight, dtype=float)
+    over, serves = incidence(paths, len(capacity_mbps))
+    level = np.concatenate([[0.0], np.geomspace(1e-3, 1e4, 1500)])
+    middle = np.sqrt(np.maximum(level[:-1], 1e-4) * level[1:])
+    count, pieces, demands = len(paths.delay_us), len(middle), len(demand)
+    cost = np.concatenate([np.zeros(count), -np.outer(weight, middle**-alpha).ravel()])
+    widths = np.clip((demand / weight)[:, None], level[:-1], level[1:]) - level[:-1]
+    pay = csr_matrix(np.kron(np.eye(demands), np.ones(pieces)))
+    zeros = csr_matrix((len(capacity_mbps), demands * pieces))
+    found = linprog(
+        cost,
+        A_ub=hstack([over, zeros]),
+        b_ub=capacity_mbps,
+        A_eq=hstack([serves, -pay.multiply(weight[:, None])]),
+        b_eq=np.zeros(demands),
+        bounds=[(0, None)] * count + [(0, width) for width in widths.ravel()],
+    )
+    assert found.status == 0, found.message
+    return serves @ found.x[:count]

@@ -69,6 +69,27 @@ def test_prices_come_close_to_max_min_fairness(seed):
         assert maxmin.closeness(found.rate_mbps, exact, floor=1e-2) >= 0.85
 
 
+@given(seed=st.integers(0, 100_000), alpha=st.sampled_from([0.5, 1.0, 2.0]))
+@settings(max_examples=12, deadline=None)
+def test_alpha_fair_rates_are_those_of_the_concave_program(seed, alpha):
+    paths, flows = problem(seed, demands=10)
+    found = fair_rates(flows, alpha=alpha)
+    assert (flows.loads(found.flow_mbps) <= flows.capacity_mbps * (1 + 1e-6)).all()
+    assert found.rate_mbps == pytest.approx(flows.rates(found.flow_mbps), rel=1e-6)
+    best = maxmin.alpha_fair_rates(paths, flows.demand_mbps, flows.capacity_mbps, flows.weight, alpha)
+    assert maxmin.closeness(found.rate_mbps, best, floor=1e-2) >= 0.95
+
+
+def test_a_lower_alpha_carries_more_over_a_chain():
+    """Two links in a row, a demand over both and one over each: shares of 1/2, 1/3 at alpha 1, and none toward 0."""
+    demands, links = np.array([10.0, 10.0, 10.0]), np.array([0, 1, 0, 1], dtype=np.int32)
+    flows = Flows(
+        np.arange(4), np.array([0, 2, 3, 4]), links, np.arange(3), demands, np.ones(3), np.ones(3), np.array([6.0, 6.0])
+    )
+    assert fair_rates(flows).rate_mbps == pytest.approx([3.0, 3.0, 3.0])
+    assert fair_rates(flows, alpha=1.0).rate_mbps == pytest.approx([2.0, 4.0, 4.0], rel=2e-2)
+
+
 @given(seed=st.integers(0, 100_000))
 @settings(max_examples=20, deadline=None)
 def test_least_delay_is_that_of_the_whole_linear_program(seed):
