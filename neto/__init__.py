@@ -20,6 +20,7 @@ The figure in words, and who may import whom::
  settings/    neto.toml and the files it names -> nouns; every problem at once, with file, line and key.
  operation/   what a leader does, cycle after cycle: whether to believe its inputs, how far to go, what to tell people.
  daemon.py    composition root: builds every part, owns the task groups, signals, sd_notify.
+ collector.py the same for a NetFlow collector that stands apart from the daemon.
  log.py       what the log looks like.
  cli/         the operator's command line.
  lab/         an emulated WAN that speaks the real protocols: the demo, the tests' world, the judge.

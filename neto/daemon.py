@@ -19,6 +19,7 @@ import structlog
 from neto.agents.exabgp import ExaBgp
 from neto.agents.monitoring.bgpls import BgpLsAgent
 from neto.agents.monitoring.netflow import NetflowAgent
+from neto.agents.monitoring.root import Root
 from neto.agents.updating.bgp import RouteAgent
 from neto.agents.updating.device import DeviceAgents, SshSettings
 from neto.errors import DeviceError, InputError, LeaseLostError
@@ -31,6 +32,7 @@ from neto.scheduler.allow import listed
 from neto.scheduler.constraints import Constraints
 from neto.scheduler.progress import Patience
 from neto.scheduler.runner import Runner
+from neto.settings.broker import broker
 from neto.settings.load import Config, load_config
 from neto.store.protocol import Store
 from neto.store.sqlite import open_store
@@ -38,6 +40,7 @@ from neto.wire.exabgp import Event, ExaBgpConfig, Family, Neighbor, PeerDown, Pe
 
 GOODBYE_S = 10.0  # for routers to take the withdrawals when we are told to stop
 DATABASE = "neto.db"
+DEMAND = "demand.db"
 LOCK = "leader.lock"
 
 _log = structlog.get_logger("daemon")
@@ -61,7 +64,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         serving = asyncio.create_task(self._serve(), name="serve")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
+        watchdog = asyncio.create_task(systemd.feed_watchdog(), name="watchdog")
         deposed = False
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,15 +117,7 @@ class Leader:
             lambda: self._nudge("topology"),
             quiet_s=settings.bgpls.quiet_s,
         )
-        self._netflow = NetflowAgent(
-            (settings.netflow.listen.address, settings.netflow.listen.port),
-            settings.netflow.window_s,
-            config.inventory,
-            config.peering,
-            config.intents,
-            smooth=settings.netflow.smooth,
-            active_timeout_s=settings.netflow.active_timeout_s,
-        )
+        self._netflow = demand_source(config, self.term.epoch)
         community = f"{settings.bgp.asn}:{settings.bgp.community}"
         self._devices = DeviceAgents(config.inventory.routers, ssh_settings(config), community)
         self._exabgp = ExaBgp(exabgp_config(config), settings.state_dir / "exabgp", self._on_event)
@@ -291,6 +286,30 @@ def listed_prefixes(config: Config) -> Iterable[Prefix]:
     yield from (prefix for group in config.peering.groups for prefix in group.prefixes)
 
 
+def demand_source(config: Config, term: int) -> NetflowAgent | Root:
+    """Listen to routers, or to the collectors that do."""
+    netflow, mqtt = config.settings.netflow, config.settings.mqtt
+    network = (config.inventory, config.peering, config.intents)
+    if netflow.leaves and mqtt:
+        return Root(
+            netflow.leaves,
+            *network,
+            broker(mqtt),
+            config.settings.state_dir / DEMAND,
+            window_s=netflow.window_s,
+            smooth=netflow.smooth,
+            late_s=netflow.late_s,
+            term=term,
+        )
+    return NetflowAgent(
+        (netflow.listen.address, netflow.listen.port),
+        netflow.window_s,
+        *network,
+        smooth=netflow.smooth,
+        active_timeout_s=netflow.active_timeout_s,
+    )
+
+
 def ssh_settings(config: Config) -> SshSettings:
     """How to log in to routers."""
     ssh = config.settings.ssh
@@ -338,10 +357,3 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-async def _feed_watchdog() -> None:
-    period_s = systemd.watchdog_period_s()
-    while period_s is not None:
-        systemd.notify(WATCHDOG="1")
-        await asyncio.sleep(period_s)

@@ -28,6 +28,7 @@ COMMANDS = {
     "freeze": ("neto.cli.actions", "freeze"),
     "approve": ("neto.cli.actions", "approve"),
     "flows": ("neto.cli.flows", "flows"),
+    "collector": ("neto.cli.collector", "collector"),
     "lab": ("neto.cli.lab", "app"),
 }
 

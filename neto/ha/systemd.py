@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -27,6 +28,14 @@ def notify(**state: str) -> None:
 def reloading() -> None:
     """Say that a reload begins; `notify(READY="1")` ends it."""
     notify(RELOADING="1", MONOTONIC_USEC=str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000))
+
+
+async def feed_watchdog() -> None:
+    """Say that we are alive, as often as the manager wants it; return at once when it does not watch."""
+    period_s = watchdog_period_s()
+    while period_s is not None:
+        notify(WATCHDOG="1")
+        await asyncio.sleep(period_s)
 
 
 def watchdog_period_s() -> float | None:

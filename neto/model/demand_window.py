@@ -6,11 +6,11 @@ a sum over windows is a sort. Octets are integers: what comes in is what comes o
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from neto.model.peering import Prefix
 Numbers = npt.NDArray[np.int64]
 Cell = tuple[str, str, str, Prefix]  # source, target, class, prefix
 NONE = -1  # the number of what is not there
-_TRANSLATIONS = 128  # that are kept: collectors with one configuration share one
+_DENSE = 4  # numbers for each that is counted, up to which all are held
 
 Name = TypeVar("Name")
 
@@ -49,6 +49,29 @@ class CellSpace:
         """Row of each cell's source, (cells,)."""
         return cells // max(1, len(self.destinations) * len(self.classes))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many destinations and classes there are."""
+        return len(self.destinations), len(self.classes)
+
+    def translation(self, of: CellSpace) -> Translation:
+        """How to write the cells of another space as ours."""
+        found = self._translations.get(of)
+        if found is None:
+            sources, destinations, classes = self.rows
+            found = self._translations[of] = Translation(
+                self.shape,
+                of.shape,
+                _found(sources, of.sources),
+                _found(destinations, of.destinations),
+                _found(classes, of.classes),
+            )
+        return found
+
+    @cached_property
+    def _translations(self) -> WeakKeyDictionary[CellSpace, Translation]:
+        return WeakKeyDictionary()
+
     @cached_property
     def rows(self) -> tuple[Mapping[str, int], Mapping[tuple[str, Prefix], int], Mapping[str, int]]:
         """Rows of sources, destinations and classes, by name."""
@@ -58,31 +81,28 @@ class CellSpace:
 class Translation(NamedTuple):
     """Rows of one space by the rows of another; NONE where there is no such name."""
 
-    to: CellSpace
-    of: CellSpace
+    shape: tuple[int, int]  # destinations and classes of the space that is translated to
+    from_shape: tuple[int, int]
     source: Numbers
     destination: Numbers
     class_: Numbers
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the two number their cells alike."""
+        rows = (self.source, self.destination, self.class_)
+        return self.shape == self.from_shape and all((each == np.arange(len(each))).all() for each in rows)
+
     def cells(self, cells: Numbers) -> Numbers:
         """Number of each cell in the space that is translated to, (cells,); NONE where it has no such cell."""
-        if not len(cells):
+        if not len(cells) or self.changes_nothing:
             return cells
-        rest, class_row = np.divmod(cells, len(self.of.classes))
-        source_row, destination_row = np.divmod(rest, len(self.of.destinations))
+        rest, class_row = np.divmod(cells, self.from_shape[1])
+        source_row, destination_row = np.divmod(rest, self.from_shape[0])
         source, destination = self.source[source_row], self.destination[destination_row]
         class_ = self.class_[class_row]
-        number = (source * len(self.to.destinations) + destination) * len(self.to.classes) + class_
+        number = (source * self.shape[0] + destination) * self.shape[1] + class_
         return np.where((source < 0) | (destination < 0) | (class_ < 0), NONE, number)
-
-
-@functools.lru_cache(maxsize=_TRANSLATIONS)
-def translation(to: CellSpace, of: CellSpace) -> Translation:
-    """How to write the cells of one space as another numbers them."""
-    sources, destinations, classes = to.rows
-    return Translation(
-        to, of, _found(sources, of.sources), _found(destinations, of.destinations), _found(classes, of.classes)
-    )
 
 
 def _found(rows: Mapping[Name, int], names: Iterable[Name]) -> Numbers:
@@ -126,12 +146,20 @@ class DemandWindow:
         return int(self.octets.sum()) + sum(self.unknown.values())
 
 
-def sum_cells(cells: Sequence[Numbers], octets: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
-    """Sum octets by cell: growing cell numbers and their sums, exact as long as a sum fits 63 bits."""
+def sum_cells(cells: Sequence[Numbers], octets: Sequence[Numbers], size: int | None = None) -> tuple[Numbers, Numbers]:
+    """Sum octets by cell: growing cell numbers and their sums, exact as long as a sum fits 63 bits.
+
+    size: cells lie below it; where it is told and not much more than there are of them, no sorting is needed.
+    """
     numbers = np.concatenate(cells) if cells else np.zeros(0, np.int64)
     if not len(numbers):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     values = np.concatenate(octets)
+    if size is not None and size <= _DENSE * len(numbers):
+        sums = np.zeros(size, np.int64)
+        np.add.at(sums, numbers, values)
+        found = np.flatnonzero(sums)
+        return found, sums[found]
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
     starts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
@@ -162,7 +190,7 @@ def merge(
         doubtful.update(window.doubtful)
         missing |= window.missing_leaves
     largest = sorted(top.items(), key=lambda item: -item[1])[:keep_top]
-    numbers, sums = sum_cells(cells, octets)
+    numbers, sums = sum_cells(cells, octets, space.size)
     return DemandWindow(
         begins,
         ends,
@@ -181,7 +209,7 @@ def _take(window: DemandWindow, space: CellSpace, unknown: dict[str, int]) -> tu
     """Write a window's cells as `space` numbers them; what it does not have is added to `unknown`, by source."""
     if window.space is space:
         return window.cells, window.octets
-    cells = translation(space, window.space).cells(window.cells)
+    cells = space.translation(window.space).cells(window.cells)
     known = cells != NONE
     if known.all():
         return cells, window.octets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,10 +13,10 @@ from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings.intents import load_intents
 from neto.settings.inventory import load_inventory, router_names
-from neto.settings.main import Settings
+from neto.settings.main import Mqtt, Settings
 from neto.settings.peering import load_peering
 from neto.settings.schema import check
-from neto.settings.toml import read_toml
+from neto.settings.toml import TomlFile, read_toml
 
 Read = TypeVar("Read")
 
@@ -41,6 +41,9 @@ def load_settings(path: Path) -> Settings:
     settings, problems = check(Settings, file)
     if settings is None:
         raise InputError(problems)
+    problems += leaves_problems(file, "netflow", settings.netflow.leaves, settings.mqtt)
+    if problems:
+        raise InputError(problems)
     base = path.absolute().parent
     ssh = settings.ssh.model_copy(
         update={"key_file": base / settings.ssh.key_file, "known_hosts": base / settings.ssh.known_hosts}
@@ -53,8 +56,38 @@ def load_settings(path: Path) -> Settings:
             "peering": base / settings.peering if settings.peering else None,
             "lab": base / settings.lab if settings.lab else None,
             "ssh": ssh,
+            "mqtt": settings.mqtt and absolute(settings.mqtt, base),
         }
     )
+
+
+def absolute(mqtt: Mqtt, base: Path) -> Mqtt:
+    """Return the same with its files as absolute paths."""
+    files = ("password_file", "ca_file", "certificate_file", "key_file")
+    return mqtt.model_copy(update={name: base / at for name in files if (at := getattr(mqtt, name))})
+
+
+def leaves_problems(file: TomlFile, table: str, leaves: Sequence[str], mqtt: Mqtt | None) -> list[Problem]:
+    """Find leaves that are named twice, or that no broker brings here; and files that TLS alone can use."""
+    problems = []
+    if leaves and mqtt is None:
+        problems.append(file.problem((table, "leaves"), "needs a broker; accepted: with a table [mqtt]"))
+    if len(set(leaves)) < len(leaves):
+        twice = next(name for name in leaves if leaves.count(name) > 1)
+        problems.append(file.problem((table, "leaves"), f"{twice!r} is named twice"))
+    if mqtt is not None:
+        problems += [
+            file.problem(("mqtt", name), "is of no use without TLS; accepted: with tls = true")
+            for name in ("ca_file", "certificate_file", "key_file")
+            if getattr(mqtt, name) and not mqtt.tls
+        ]
+        if mqtt.password_file and mqtt.username is None:
+            problems.append(file.problem(("mqtt", "password_file"), "needs a username; accepted: with username"))
+        if mqtt.key_file and not mqtt.certificate_file:
+            problems.append(
+                file.problem(("mqtt", "key_file"), "needs its certificate; accepted: with certificate_file")
+            )
+    return problems
 
 
 def load_config(path: Path) -> Config:
@@ -64,6 +97,18 @@ def load_config(path: Path) -> Config:
     inventory names, even when the inventory has problems of its own.
     """
     settings = load_settings(path)
+    inventory, intents, peering, problems = read_network(settings.inventory, settings.intents, settings.peering)
+    if inventory:
+        problems += _sessions(path, settings, inventory)
+    if problems or inventory is None or intents is None or peering is None:
+        raise InputError(problems)
+    return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)
+
+
+def read_network(
+    inventory_path: Path, intents_path: Path, outside: Path | None
+) -> tuple[Inventory | None, Intents | None, Peering | None, list[Problem]]:
+    """Read what is said of the network; None for what has problems, with the problems of all."""
     problems: list[Problem] = []
 
     def attempt(load: Callable[[], Read]) -> Read | None:
@@ -73,18 +118,13 @@ def load_config(path: Path) -> Config:
             problems.extend(error.problems)
             return None
 
-    inventory = attempt(lambda: load_inventory(settings.inventory))
-    routers = list(inventory.router) if inventory else router_names(settings.inventory)
-    intents = attempt(lambda: load_intents(settings.intents, routers))
-    outside = settings.peering
+    inventory = attempt(lambda: load_inventory(inventory_path))
+    routers = list(inventory.router) if inventory else router_names(inventory_path)
+    intents = attempt(lambda: load_intents(intents_path, routers))
     peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
     if outside and inventory and peering:
         problems += _clashes(outside, inventory, peering)
-    if inventory:
-        problems += _sessions(path, settings, inventory)
-    if problems or inventory is None or intents is None or peering is None:
-        raise InputError(problems)
-    return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)
+    return inventory, intents, peering, problems
 
 
 def _clashes(path: Path, inventory: Inventory, peering: Peering) -> list[Problem]:

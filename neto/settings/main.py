@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from neto.settings.schema import Endpoint, Ipv4, NonNegative, Port, Positive, Section
 
 Count = Annotated[int, Field(ge=1)]
 Percent = Annotated[float, Field(gt=0, le=100)]
+
+
+Leaf = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
 class Log(Section):
@@ -53,17 +56,39 @@ class BgpLs(Section):
     quiet_s: Positive = 3.0  # a speaker that sends no End-of-RIB counts as complete after so long a silence
 
 
-class Netflow(Section):
-    """Demand."""
+class FlowExports(Section):
+    """Flow exports, and the windows that they are counted in."""
 
     listen: Endpoint = Field(default="127.0.0.1:2055", validate_default=True)
-    window_s: Positive = 10.0
-    smooth: Count = 3  # windows averaged into the demand
+    window_s: Annotated[float, Field(gt=0, le=3600)] = 10.0  # the same for every collector of a hierarchy
     # How long exporters wait at most before they tell of a flow that goes on, and so how long a window may wait for
     # what was sent in it. It waits no longer than what comes shows to be needed: exporters that report every second
     # cost a second. 0: never wait; octets then count in the first window that is open when they are told.
     active_timeout_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
+class Netflow(FlowExports):
+    """Demand."""
+
+    smooth: Count = 3  # windows averaged into the demand
+    leaves: tuple[Leaf, ...] = Field(default=(), max_length=256, strict=False)  # collectors that listen in our place
+    late_s: NonNegative = 10.0  # how long a window waits for the other leaves once the first has told it
     ttl_s: Positive = 300.0  # how long the last good demand stands in for one that fails its checks
+
+
+class Mqtt(Section):
+    """The broker between collectors. Files are relative to this one."""
+
+    host: str
+    port: Port = 1883  # 8883 where TLS is spoken, as a rule
+    topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")] = "neto"
+    username: str | None = None
+    password_file: Path | None = Field(default=None, strict=False)  # its first line
+    tls: bool = False
+    ca_file: Path | None = Field(default=None, strict=False)  # who vouches for the broker; none: the system's
+    certificate_file: Path | None = Field(default=None, strict=False)  # ours
+    key_file: Path | None = Field(default=None, strict=False)
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 15  # a broker that is frozen is found out within 1.5 times this
 
 
 class Controller(Section):
@@ -72,6 +97,7 @@ class Controller(Section):
     paths: Annotated[int, Field(ge=1, le=64)] = 4  # candidate paths a demand
     max_paths: Annotated[int, Field(ge=1, le=64)] = 4  # used at once
     weight_grain: Annotated[int, Field(ge=2, le=10000)] = 100  # shares are multiples of 1 / weight_grain
+    solve_limit_s: Positive = 10.0  # after which the allocation falls back to quicker ways, and says so
     min_gain: NonNegative = 0.1  # share of a demand's delay or throughput that a change of paths must earn
 
 
@@ -137,6 +163,7 @@ class Settings(Section):
     bgp: Bgp
     bgpls: BgpLs
     netflow: Netflow = Netflow()
+    mqtt: Mqtt | None = None  # needed where there are netflow.leaves
     controller: Controller = Controller()
     safety: Safety = Safety()
     ramp: Ramp = Ramp()

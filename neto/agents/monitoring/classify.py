@@ -20,18 +20,28 @@ from neto.wire.netflow import Flows
 _DSCPS = 64
 
 
+def cell_space(inventory: Inventory, peering: Peering, intents: Intents) -> CellSpace:
+    """Return what demand there can be: from each router, toward each prefix, in each class."""
+    originated = [(router.name, prefix) for router in inventory.routers for prefix in router.prefixes]
+    outside = [(group.name, prefix) for group in peering.groups for prefix in group.prefixes]
+    return CellSpace(
+        sources=tuple(router.name for router in inventory.routers),
+        destinations=tuple(originated + outside),
+        classes=tuple(traffic_class.name for traffic_class in intents.classes),
+    )
+
+
+def expected_exporters(inventory: Inventory) -> frozenset[str]:
+    """Return the routers that should tell."""
+    return frozenset(router.name for router in inventory.routers if router.exporters)
+
+
 class Classifier:
     """Cells of flow records, by the longest prefix that holds the destination and the class of the code point."""
 
     def __init__(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
-        self.expected = frozenset(router.name for router in inventory.routers if router.exporters)
-        originated = [(router.name, prefix) for router in inventory.routers for prefix in router.prefixes]
-        outside = [(group.name, prefix) for group in peering.groups for prefix in group.prefixes]
-        self.space = CellSpace(
-            sources=tuple(router.name for router in inventory.routers),
-            destinations=tuple(originated + outside),
-            classes=tuple(traffic_class.name for traffic_class in intents.classes),
-        )
+        self.expected = expected_exporters(inventory)
+        self.space = cell_space(inventory, peering, intents)
         self._row = self.space.rows[0]
         self._own = np.array([self._row.get(target, NONE) for target, _ in self.space.destinations], np.int64)
         self._table = PrefixTable([prefix for _, prefix in self.space.destinations])

@@ -77,6 +77,10 @@ class NetflowAgent:
         self._router_of = _exporters(inventory)
         self._aggregator.reload(Classifier(inventory, peering, intents))
 
+    def flush(self, now: float) -> None:
+        """Close every window as it is: there will be no more."""
+        self._aggregator.flush(now)
+
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
         return self._aggregator.demand(now)
