@@ -2,6 +2,9 @@
 
 Only routers that are listed may connect; of two sessions of one router the newer counts. A session is read a piece at
 a time, and no further piece before that one is dealt with: TCP slows a router down that tells faster than we read.
+
+Routers should tell their Adj-RIB-In after policy. FRR leaves out the local preference that its import policy gives to
+routes of eBGP peers (it writes them as it would send them on): there the best path is told without it.
 """
 
 from __future__ import annotations

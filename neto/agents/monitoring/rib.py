@@ -38,11 +38,18 @@ class Table:
     peer: Peer
     view: View
     family: Family
-    rows: array[int] = field(default_factory=lambda: array("i"))  # row of the attributes by row of the prefix
-    more: dict[int, dict[int, int]] = field(default_factory=dict)  # by prefix, then path identifier; instead of rows
+    rows: array[int] = field(
+        default_factory=lambda: array("i"), repr=False
+    )  # row of the attributes by row of the prefix
+    more: dict[int, dict[int, int]] = field(
+        default_factory=dict, repr=False
+    )  # by prefix, then path identifier; instead of rows
     count: int = 0
     complete: bool = False  # everything was told at least once
     internal: bool = False  # iBGP
+    prepended: int = 0  # AS of ours that no path can really begin with: FRR writes it (FRRouting pull 21815 ends that)
+    began_s: float = 0.0  # when its first route came
+    heard_s: float = 0.0  # and the last
 
     def routes(self) -> list[int]:
         """Rows of the attributes of all routes, for each as often as it is used."""
@@ -59,7 +66,7 @@ class Border:
     stale: dict[TableKey, Table] = field(default_factory=dict)  # of the session before
     opens: dict[Identity, tuple[Open, Open]] = field(default_factory=dict)
     up: bool = False
-    heard_s: float = 0.0  # when routes came last, or the session changed
+    changed_s: float = 0.0  # when the session came up or went down
 
     def usable(self) -> list[Table]:
         """Tables to decide on: complete ones, and what was told before in place of those that are not yet."""
@@ -81,8 +88,9 @@ class Rib:
     """The tables of all borders.
 
     own_community: high half ASN, low half value. limits: what is beyond them is refused and counted.
-    stale_ttl_s: how long tables count after their session ended. quiet_s: a session that has told something and then
-    nothing for so long counts as having told everything, for routers that send no End-of-RIB.
+    stale_ttl_s: how long tables count after their session ended. quiet_s, settle_s: a table counts as told whole after
+    so long a silence, or so long after its first route, for routers that send no End-of-RIB (FRR sends none for a
+    peer that comes up later); peers that have not come back so long after the session did are forgotten.
     """
 
     def __init__(
@@ -91,7 +99,8 @@ class Rib:
         *,
         limits: Limits | None = None,
         stale_ttl_s: float = 300.0,
-        quiet_s: float = 10.0,
+        quiet_s: float = 5.0,
+        settle_s: float = 45.0,
         default_wanted: bool = False,
     ) -> None:
         names = ("routes", "withdrawals", "own", "defaults", "refused", "beyond_limit", "ends_of_rib", "quiet_ends")
@@ -105,6 +114,7 @@ class Rib:
         self._limits = limits or Limits()
         self._stale_ttl_s = stale_ttl_s
         self._quiet_s = quiet_s
+        self._settle_s = settle_s
         self._default_wanted = default_wanted
 
     def session_up(self, border: str, now: float) -> None:
@@ -133,17 +143,18 @@ class Rib:
     def update(self, border: str, peer: Peer, view: View, update: Update, now: float) -> None:
         """A peer announced or withdrew."""
         known = self._border(border)
-        known.heard_s = now
         self.changes += 1
         self.counters["refused"] += bool(update.refused)
         for routes in update.withdrawn:
-            table = self._table(known, peer, view, _family(routes)) if routes.keys else None
+            table = self._table(known, peer, view, _family(routes), now) if routes.keys else None
             if table:
+                table.heard_s = now
                 self._withdraw(table, routes)
         for attributes, routes in update.reached:
-            table = self._table(known, peer, view, _family(routes)) if routes.keys else None
+            table = self._table(known, peer, view, _family(routes), now) if routes.keys else None
             if table is None:
                 continue
+            table.heard_s = now
             if self._own in attributes.communities:
                 self.counters["own"] += len(routes.keys)
                 self._withdraw(table, routes)
@@ -151,24 +162,26 @@ class Rib:
                 self._announce(table, attributes, routes)
         for family in update.ends:
             self.counters["ends_of_rib"] += 1
-            table = self._table(known, peer, view, family)
+            table = self._table(known, peer, view, family, now)
             if table:
                 self._complete(known, table)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         for border in self.borders.values():
-            silent_s = now - border.heard_s
-            if border.up and silent_s >= self._quiet_s:
-                for table in border.tables.values():
-                    if not table.complete:
-                        self.counters["quiet_ends"] += 1
-                        self._complete(border, table)
-                if border.tables:  # peers that did not come back
+            if not border.up:
+                if border.stale and now - border.changed_s > self._stale_ttl_s:
+                    self.counters["expired"] += 1
                     self._drop(border.stale, list(border.stale))
-            elif not border.up and silent_s > self._stale_ttl_s and border.stale:
-                self.counters["expired"] += 1
-                self._drop(border.stale, list(border.stale))
+                continue
+            for table in border.tables.values():
+                due = now - table.heard_s >= self._quiet_s or now - table.began_s >= self._settle_s
+                if due and not table.complete:
+                    self.counters["quiet_ends"] += 1
+                    self._complete(border, table)
+            if border.stale and now - border.changed_s >= self._settle_s:
+                told = {key[0] for key in border.tables}
+                self._drop(border.stale, [key for key in border.stale if key[0] not in told])
 
     def _border(self, name: str) -> Border:
         return self.borders.setdefault(name, Border())
@@ -179,11 +192,11 @@ class Rib:
         unfinished = [key for key, table in border.tables.items() if not table.complete]
         self._drop(border.tables, unfinished)
         border.stale |= border.tables  # none of these is stale already: `_complete` has dropped it
-        border.tables, border.opens, border.heard_s = {}, {}, now
+        border.tables, border.opens, border.changed_s = {}, {}, now
         self.changes += 1
         return border
 
-    def _table(self, border: Border, peer: Peer, view: View, family: Family) -> Table | None:
+    def _table(self, border: Border, peer: Peer, view: View, family: Family, now: float) -> Table | None:
         """Return the table, a new one where there is none yet; None for one that is not held."""
         key = (peer[:3], view, family)
         table = border.tables.get(key)
@@ -192,9 +205,11 @@ class Rib:
             if view not in _HELD or peer.kind is PeerKind.LOC_RIB or held >= self._limits.tables:
                 self.counters["tables_not_held"] += 1
                 return None
-            table = border.tables[key] = Table(peer, view, family)
+            table = border.tables[key] = Table(peer, view, family, began_s=now, heard_s=now)
             opens = border.opens.get(peer[:3])
-            table.internal = opens is not None and opens[0].asn == opens[1].asn
+            if opens is not None:
+                table.internal = opens[0].asn == opens[1].asn
+                table.prepended = 0 if table.internal else opens[0].asn
         return table
 
     def _complete(self, border: Border, table: Table) -> None:
@@ -218,6 +233,8 @@ class Rib:
                     self.prefixes.release(prefix)
 
     def _announce(self, table: Table, attributes: Attributes, routes: Routes) -> None:
+        if table.prepended:
+            attributes = attributes.without_first(table.prepended)
         for at, key in enumerate(routes.keys):
             if not key & _LENGTH and not self._default_wanted:
                 self.counters["defaults"] += 1

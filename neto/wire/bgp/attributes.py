@@ -6,7 +6,7 @@ Many routes share the same attributes, so they are read once: a reader remembers
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
@@ -79,6 +79,14 @@ class Attributes:
         """AS that originated the route; 0 when that is ours or cannot be told (RFC 6811 §2)."""
         kind, numbers = next(reversed(self.as_path), (SegmentKind.SET, ()))
         return numbers[-1] if kind is SegmentKind.SEQUENCE else 0
+
+    def without_first(self, asn: int) -> Attributes:
+        """Return these attributes with a path that does not begin with this AS (once)."""
+        kind, numbers = next(iter(self.as_path), (SegmentKind.SET, ()))
+        if kind is not SegmentKind.SEQUENCE or numbers[0] != asn:
+            return self
+        rest = ((kind, numbers[1:]),) if len(numbers) > 1 else ()
+        return replace(self, key=b"\xff%b%b" % (asn.to_bytes(4, "big"), self.key), as_path=rest + self.as_path[1:])
 
     @property
     def path_text(self) -> str:

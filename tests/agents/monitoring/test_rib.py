@@ -130,6 +130,19 @@ def test_what_we_announce_ourselves_is_never_held():
     assert rib.counters["own"] == 1
 
 
+def test_our_own_as_at_the_beginning_of_an_ebgp_path_is_the_routers_doing():
+    rib = a_rib()
+    rib.peer_up("b1", peer(9), *opens(65000))
+    paths = ((65000, 64501, 64511), (64501, 65000), (65000,))
+    for number, prefixes in ((1, PREFIXES[:3]), (9, PREFIXES[3:])):
+        for prefix, path in zip(prefixes, paths, strict=True):
+            rib.update("b1", peer(number), View.IN_POST, announce([prefix], path=sequence(*path)), 0.0)
+        rib.update("b1", peer(number), View.IN_POST, END, 0.0)
+    table = route_table(copy(rib), [])
+    told = [table.attributes[row].path_text for row in table.best["b1"].tolist()]
+    assert told == ["64501 64511", "64501 65000", "", "65000 64501 64511", "64501 65000", "65000"]
+
+
 def test_a_default_route_is_refused_unless_wanted():
     for wanted in (False, True):
         rib = a_rib(default_wanted=wanted)
@@ -198,8 +211,18 @@ def test_a_session_that_breaks_while_it_tells_keeps_what_an_older_one_told():
     assert rib.counters["expired"] == 1
 
 
-def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_it_is_quiet():
-    rib = a_rib(quiet_s=10.0)
+def test_a_table_that_is_never_quiet_counts_once_it_has_settled():
+    rib = a_rib(quiet_s=5.0, settle_s=45.0)
+    for now in range(1, 46):
+        rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=1), float(now))
+        rib.tick(float(now))
+        assert held(rib) == {}
+    rib.tick(46.0)
+    assert len(held(rib)) == 1
+
+
+def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_that_has_settled():
+    rib = a_rib(settle_s=45.0)
     for number in (1, 2):
         rib.update("b1", peer(number), View.IN_POST, announce(["10.0.0.0/8"], med=number), 0.0)
         rib.update("b1", peer(number), View.IN_POST, END, 0.0)
@@ -207,8 +230,9 @@ def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_it_is_
     rib.peer_up("b1", peer(1), *opens(64501))
     rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=1), 2.0)
     rib.update("b1", peer(1), View.IN_POST, END, 2.0)
+    rib.tick(45.9)
     assert set(held(rib).values()) == {1, 2}
-    rib.tick(12.0)
+    rib.tick(46.0)
     assert set(held(rib).values()) == {1}
 
 
