@@ -169,24 +169,23 @@ def _entries(
     """Return the strands that carry something in shifts that take part, and what they put on hot rows, by column."""
     strands = np.empty(len(before), dtype=np.int64)
     column = np.zeros(len(before) + 1, dtype=np.int64)
+    most = 0
+    for shift in range(len(taking_part)):
+        if taking_part[shift]:
+            most += strand_start[shift_start[shift + 1]] - strand_start[shift_start[shift]]
+    row, part = np.empty(most * len(row_of), dtype=np.int32), np.empty(most * len(row_of))
     count = entries = 0
-    for filling in (False, True):
-        if filling:
-            row = np.empty(entries, dtype=np.int32)
-            part = np.empty(entries)
-        count = entries = 0
-        for shift in range(len(taking_part)):
-            for strand in range(shift_start[shift], shift_start[shift + 1] if taking_part[shift] else 0):
-                if before[strand] == 0.0 and after[strand] == 0.0:
-                    continue
-                strands[count] = strand
-                for hop in range(strand_start[strand], strand_start[strand + 1]):
-                    for level in range(traffic_class[strand], len(row_of)):
-                        if row_of[level, links[hop]] >= 0:
-                            if filling:
-                                row[entries] = row_of[level, links[hop]]
-                                part[entries] = share[hop] if len(share) else 1.0
-                            entries += 1
-                count += 1
-                column[count] = entries
-    return strands[:count].copy(), column[: count + 1].copy(), row, part
+    for shift in range(len(taking_part)):
+        for strand in range(shift_start[shift], shift_start[shift + 1] if taking_part[shift] else 0):
+            if before[strand] == 0.0 and after[strand] == 0.0:
+                continue
+            for hop in range(strand_start[strand], strand_start[strand + 1]):
+                for level in range(traffic_class[strand], len(row_of)):
+                    if row_of[level, links[hop]] >= 0:
+                        row[entries] = row_of[level, links[hop]]
+                        part[entries] = share[hop] if len(share) else 1.0
+                        entries += 1
+            strands[count] = strand
+            count += 1
+            column[count] = entries
+    return strands[:count].copy(), column[: count + 1].copy(), row[:entries].copy(), part[:entries].copy()

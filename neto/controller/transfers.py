@@ -90,11 +90,7 @@ def _split(shift_start: Ints, before: Mbps, after: Mbps) -> tuple[Ints, Ints, Mb
     count = 0
     for shift in range(len(shift_start) - 1):
         mine = range(shift_start[shift], shift_start[shift + 1])
-        change = after[mine.start : mine.stop] - before[mine.start : mine.stop]
-        rises, falls = np.maximum(change, 0.0).sum(), np.maximum(-change, 0.0).sum()
-        gain, larger = rises - falls, max(rises, falls)
-        gain = 0.0 if abs(gain) <= SLACK * larger else gain
-        one_way = ((change > 0.0).sum() == 1 and gain >= 0.0) or ((change < 0.0).sum() == 1 and gain <= 0.0)
+        gain, larger, one_way = _balance(mine.start, mine.stop, before, after)
         for strand in mine:
             rise = after[strand] - before[strand]
             if rise * gain / max(larger, SLACK) > 0.0:  # its part in what the shift gains, or gives up, in all
@@ -109,6 +105,20 @@ def _split(shift_start: Ints, before: Mbps, after: Mbps) -> tuple[Ints, Ints, Mb
                     amount[count], loose[count] = rise * fall / larger, not one_way
                     count += 1
     return source[:count].copy(), target[:count].copy(), amount[:count].copy(), loose[:count].copy()
+
+
+@compiled
+def _balance(first: int, last: int, before: Mbps, after: Mbps) -> tuple[float, float, bool]:
+    """Return what a shift gains in all, the larger of what rises and what falls, and whether it splits in one way."""
+    rises = falls = 0.0
+    ups = downs = 0
+    for strand in range(first, last):
+        change = after[strand] - before[strand]
+        rises, ups = rises + max(change, 0.0), ups + (change > 0.0)
+        falls, downs = falls - min(change, 0.0), downs + (change < 0.0)
+    larger = max(rises, falls)
+    gain = 0.0 if abs(rises - falls) <= SLACK * larger else rises - falls
+    return gain, larger, (ups == 1 and gain >= 0.0) or (downs == 1 and gain <= 0.0)
 
 
 @compiled

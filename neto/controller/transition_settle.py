@@ -100,14 +100,11 @@ def _consolidate(
     peak += load_before
     for shift in range(len(shift_start) - 1):
         first, last = shift_start[shift], shift_start[shift + 1]
-        changes = np.zeros(steps + 1, dtype=np.bool_)
-        for step in range(1, steps + 1):
-            changes[step] = (states[step, first:last] != states[step - 1, first:last]).any()
-        if changes.sum() < 2:  # noqa: PLR2004 - one change is what is wanted
+        if _changes(states, first, last) == 1:
             continue
         kept = states[:, first:last].copy()
         for step in range(1, steps + 1):
-            if not changes[step]:
+            if (kept[step] == kept[step - 1]).all():
                 continue
             trial = kept.copy()
             trial[:step] = kept[0]
@@ -117,6 +114,18 @@ def _consolidate(
                 states[:, first:last] = trial
                 break
             _exchange(load, peak, trial, kept, first, column, row, part)
+
+
+@compiled
+def _changes(states: Mbps, first: int, last: int) -> int:
+    """Return in how many steps these strands change."""
+    count = 0
+    for step in range(1, len(states)):
+        for strand in range(first, last):
+            if states[step, strand] != states[step - 1, strand]:
+                count += 1
+                break
+    return count
 
 
 @compiled
