@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup run test check lint types bench bench-allocate judge-transitions clean services
+.PHONY: help setup run test check lint types bench bench-allocate bench-transition judge-transitions clean services
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,6 +48,9 @@ bench: setup ## each benchmark beside its peers; prints ratios measured in one r
 
 bench-allocate: setup ## the allocation beside SWAN, the geometric binner, exact levels and fillers (hours; docs/benchmarks.md)
 	@nice $(PYTEST) -s -q -m bench tests/bench/allocation
+
+bench-transition: setup ## transitions beside one-shot, equal parts and K-step programs in HiGHS (an hour; docs/benchmarks.md)
+	@nice $(PYTEST) -s -q -m bench tests/bench/transition
 
 judge-transitions: setup ## ten thousand plans replayed in more than a hundred orders each (minutes)
 	@$(PYTEST) -s -q -m long tests/controller/test_replayed_plans.py
