@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from neto.errors import WireError
-from neto.wire.bgp import AddPath, Family, Open, UpdateReader, decode_open
+from neto.wire.bgp import AddPath, Family, Open, Update, UpdateReader, decode_open
 from neto.wire.bmp.messages import (
     Initiation,
     Message,
@@ -63,12 +63,13 @@ class BmpSession:
         self._updates = updates or UpdateReader()
         self._heads: dict[bytes, _Who] = {}
         self._up: dict[tuple[PeerKind, int, str], _Negotiated] = {}
+        self._is_frr = False
         self._readers: dict[int, Callable[[bytes], Message]] = {  # by type, RFC 7854 §4.1
             0: self._route_monitoring,
             1: self._statistics,
             2: self._peer_down,
             3: self._peer_up,
-            4: _initiation,
+            4: self._initiation,
             5: _termination,
             6: self._route_mirroring,
         }
@@ -80,6 +81,11 @@ class BmpSession:
         """
         read = self._readers.get(kind)
         return read(body) if read else Unknown(kind)
+
+    def _initiation(self, body: bytes) -> Initiation:
+        told = _initiation(body)
+        self._is_frr = "FRRouting" in told.description
+        return told
 
     def _statistics(self, body: bytes) -> Statistics:
         return Statistics(self._who(body).peer, dict(_statistics(body)))
@@ -110,12 +116,25 @@ class BmpSession:
         if negotiated is None:
             raise WireError(f"routes of {who.peer.address}, which is not up")
         outgoing = who.view in (View.OUT_PRE, View.OUT_POST)
-        update = self._updates.read(
-            _bgp(body[_PEER_HEADER:], _UPDATE),
-            as_octets=who.as_octets,
-            add_path=negotiated.outgoing if outgoing else negotiated.incoming,
-        )
+        add_path = negotiated.outgoing if outgoing else negotiated.incoming
+        update_body = _bgp(body[_PEER_HEADER:], _UPDATE)
+        update = self._plain(update_body, who.as_octets) if add_path and self._is_frr else None
+        if update is None:
+            update = self._updates.read(update_body, as_octets=who.as_octets, add_path=add_path)
         return RouteMonitoring(who.peer, who.view, update)
+
+    def _plain(self, body: bytes, as_octets: int) -> Update | None:
+        """Read an UPDATE of FRR, whose BMP leaves path identifiers out (seen in 8.4) though peers agreed on them.
+
+        It tells one prefix at a time. Where there is an identifier, which begins with a zero octet while it is below
+        2^24, it reads as several prefixes or as none that can be: None then.
+        """
+        try:
+            update = self._updates.read(body, as_octets=as_octets)
+        except WireError:
+            return None
+        told = [*update.withdrawn, *(reach.routes for reach in update.reached)]
+        return update if sum(len(routes.keys) for routes in told) <= 1 else None
 
     def _peer_up(self, body: bytes) -> PeerUp:
         """RFC 7854 §4.10: our end, then both OPENs."""

@@ -139,6 +139,18 @@ def test_path_identifiers_are_there_where_both_ends_agreed(sent, received, incom
         assert route.update.reached[0].routes.path_ids == ([77] if agreed else [])
 
 
+@pytest.mark.parametrize("prefix", ["198.51.100.0/24", "10.0.0.0/8", "0.0.0.0/0", "192.0.2.0/32", "192.0.2.129/32"])
+@pytest.mark.parametrize("path_id", [None, 1, 77, 0xFFFFFF])
+def test_frr_may_leave_path_identifiers_out_though_peers_agreed_on_them(prefix, path_id):
+    begin = bmp(4, tlv(2, b"border") + tlv(1, b"FRRouting 8.4.4"))
+    up = bmp(3, peer_up(sent=AS4 + ADD_PATH_BOTH, received=AS4 + ADD_PATH_BOTH))
+    told, gone = update(attributes(), nlri(prefix, path_id)), update(withdrawn=nlri(prefix, path_id))
+    _, _, route, withdrawal = read(begin + up + bmp(0, monitoring(told)) + bmp(0, monitoring(gone)))
+    ids = [] if path_id is None else [path_id]
+    assert (keys(route.update.reached[0]), route.update.reached[0].routes.path_ids) == ([prefix], ids)
+    assert withdrawal.update.withdrawn[0].path_ids == ids
+
+
 def test_extended_parameters_of_an_open():
     """RFC 9072: lengths of two octets after 255, 255."""
     parameters = b"\x02" + word(len(ADD_PATH_BOTH), 2) + ADD_PATH_BOTH
