@@ -4,6 +4,7 @@
 set -u
 missing=()
 [ -x /usr/lib/frr/bgpd ] || missing+=(frr)
+[ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then

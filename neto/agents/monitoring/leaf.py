@@ -41,7 +41,13 @@ class Sender:
 
     def __init__(self, name: str, spool: Spool, broker: Broker, *, resend_s: float) -> None:
         self.counters: Counter[str] = Counter(
-            dict.fromkeys(("windows_sent", "windows_resent", "windows_committed", "answers_malformed"), 0)
+            dict.fromkeys(
+                (
+                    *("windows_sent", "windows_resent", "windows_committed", "answers_malformed"),
+                    *("mqtt_connects", "mqtt_failures"),
+                ),
+                0,
+            )
         )
         self._name = name
         self._spool = spool

@@ -64,7 +64,7 @@ class Receiver:
             dict.fromkeys(
                 (
                     *("windows_malformed", "windows_again", "windows_expired", "windows_put_off"),
-                    *("octets_committed", "spool_failures"),
+                    *("octets_committed", "spool_failures", "mqtt_connects", "mqtt_failures"),
                 ),
                 0,
             )

@@ -145,10 +145,8 @@ class Root:
     @property
     def counters(self) -> dict[str, int]:
         """All that came in and what became of it, by name."""
-        counters = dict(self._merger.counters)
-        if self._receiver and self._ring:
-            counters |= self._receiver.counters | self._ring.counters
-        return counters
+        parts = (self._merger, self._receiver, self._ring)
+        return {name: count for part in parts if part for name, count in part.counters.items()}
 
 
 def _readable(rows: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, DemandWindow]]:
