@@ -21,6 +21,7 @@ COMMANDS = {
     "run": ("neto.cli.run", "run"),
     "check": ("neto.cli.check", "check"),
     "show": ("neto.cli.show", "app"),
+    "plan": ("neto.cli.plan", "plan"),
     "solve": ("neto.cli.solve", "solve"),
     "transition": ("neto.cli.transition", "transition"),
     "legacy": ("neto.cli.actions", "legacy"),

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console, Group, RenderableType
 
+from neto.cli.plan_view import links_by_step
 from neto.cli.tables import mbps, percent, table
 from neto.controller.reallocation import Reallocation, reallocate
 from neto.errors import InputError, Problem
@@ -60,8 +61,8 @@ def transition(
         tight = _tight(allocation, headroom)
         if tight:
             print(f"neto: {name} leaves less than {headroom:.0%} free on {_some(tight)}", file=sys.stderr)
-    if found.transition.stuck:
-        names = _some([joint.links[link].id for link in found.transition.blocked])
+    if found.way.blocked:
+        names = _some([joint.links[link].id for link in found.way.blocked])
         print(f"neto: no safe plan: whatever moves next would overload {names}", file=sys.stderr)
         raise typer.Exit(1)
     if json_out is not None:
@@ -158,13 +159,13 @@ def _tight(allocation: Allocation, headroom: float) -> list[str]:
 
 def _notes(found: Reallocation) -> list[str]:
     notes = []
-    if found.transition.at_once:
+    if found.way.at_once:
         notes.append(
             "some steps rely on a head-end changing all paths of a demand at the same instant: packets that are "
             "still under way on the old paths are not counted twice"
         )
-    if found.transition.lowered_mbps > 0:
-        lowered = f"{found.transition.lowered_mbps:.6g}"
+    if found.way.lowered_mbps > 0:
+        lowered = f"{found.way.lowered_mbps:.6g}"
         notes.append(f"nothing could move otherwise: the lowest class is sent {lowered} Mbit/s slower in between")
     return notes
 
@@ -176,28 +177,28 @@ def _steps(joint: Topology, now: Allocation, found: Reallocation) -> list[FilePl
                 _name(now.demands[row]): {
                     tuple(joint.links[link].id for link in path): rate for path, rate in rates.items()
                 }
-                for row, rates in step.moves.items()
+                for row, rates in moves.items()
             },
-            step.worst_utilisation,
+            float(used.max(initial=0.0)),
         )
-        for step in found.steps
+        for moves, used in zip(found.moves(), found.utilisation, strict=True)
     ]
 
 
 def _view(joint: Topology, found: Reallocation, notes: Sequence[str]) -> RenderableType:
-    rows = [
-        (
-            str(number),
-            str(len(step.moves)),
-            mbps(sum(sum(rates.values()) for rates in step.moves.values())),
-            percent(step.worst_utilisation),
-            joint.links[step.worst_link].id if step.worst_link >= 0 else "-",
-        )
-        for number, step in enumerate(found.steps, start=1)
-    ]
+    shifts = found.way.shifts
+    rows = []
+    for number, (moves, used) in enumerate(zip(found.moves(), found.utilisation, strict=True), start=1):
+        worst = joint.links[int(used.argmax())].id if len(used) else "-"
+        rate = sum(sum(rates.values()) for rates in moves.values())
+        rows.append((str(number), str(len(moves)), mbps(rate), percent(float(used.max(initial=0.0))), worst))
     columns = ("step", "demands that move", "their Mbit/s", "worst utilisation", "on link")
     title = f"{len(rows)} {'step' if len(rows) == 1 else 'steps'}, each safe in any order"
-    return Group(table(title, columns, rows, right=columns[:4]), *notes)
+    if len(rows) > 1 and found.way.bound == len(rows):
+        title += "; rates that only move from old to new need as many"
+    before = shifts.loads(shifts.before)[-1] / shifts.capacity
+    links = links_by_step([link.id for link in joint.links], before, found.utilisation)
+    return Group(table(title, columns, rows, right=columns[:4]), "", links, *notes)
 
 
 def _some(names: Sequence[str]) -> str:

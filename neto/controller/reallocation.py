@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from neto.controller.shifts import Shift, Strand
-from neto.controller.transition import Transition, plan_transition
+from neto.controller.shifts import Shifts
+from neto.controller.transition import Way, find_way
 from neto.model.allocation import Allocation
 from neto.model.topology import Mbps, Topology
 
 Rates = Mapping[tuple[int, ...], float]  # Mbit/s by the link rows of a path
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ReallocationStep:
-    """Demands that may change in any order, and their rates afterwards."""
-
-    moves: Mapping[int, Rates]  # by row of the demand
-    worst_utilisation: float
-    worst_link: int
-
-
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Reallocation:
-    """The steps, and what the planner says about them."""
+    """The way, one shift for each demand, one strand for each path of either allocation."""
 
-    steps: tuple[ReallocationStep, ...]
-    transition: Transition
+    way: Way
+
+    def moves(self) -> Iterator[Mapping[int, Rates]]:
+        """Yield, for every step, the rates of the demands that change in it; by row of the demand."""
+        for rates, moved in zip(self.way.states, self.way.moved(), strict=True):
+            yield {int(demand): self._paths(int(demand), rates) for demand in moved}
+
+    @cached_property
+    def utilisation(self) -> tuple[Mbps, ...]:
+        """(links,) the highest load / capacity in any order, for every step."""
+        return tuple(self.way.utilisation())
+
+    def _paths(self, demand: int, rates: Mbps) -> Rates:
+        shifts = self.way.shifts
+        strands = range(int(shifts.shift_start[demand]), int(shifts.shift_start[demand + 1]))
+        links = [shifts.links[shifts.strand_start[row] : shifts.strand_start[row + 1]] for row in strands]
+        return {tuple(path.tolist()): float(rates[row]) for path, row in zip(links, strands, strict=True) if rates[row]}
 
 
 def reallocate(topology: Topology, classes: Sequence[str], now: Allocation, then: Allocation) -> Reallocation:
@@ -39,37 +46,37 @@ def reallocate(topology: Topology, classes: Sequence[str], now: Allocation, then
     demands stand in the same order in both. classes: names, highest first. Where nothing could move otherwise, the
     lowest class is sent slower between two steps.
     """
+    shifts = _joined(topology, classes, now, then)
+    way = find_way(shifts)
+    return Reallocation(find_way(shifts, may_lower=True) if way.blocked else way)
+
+
+def _joined(topology: Topology, classes: Sequence[str], now: Allocation, then: Allocation) -> Shifts:
     level = {name: row for row, name in enumerate(classes)}
-    of_class = [level[demand.traffic_class] for demand in now.demands]
-    before = [_rates(topology, now, row) for row in range(len(now.demands))]
-    after = [_rates(topology, then, row) for row in range(len(now.demands))]
-    capacity = topology.capacity_mbps
-    moving = [row for row in range(len(before)) if before[row] != after[row]]
-    background = np.zeros((len(classes), len(topology.links)))
-    for row in sorted(set(range(len(before))) - set(moving)):
-        _put(background[of_class[row]], before[row])
-    shifts = [_shift(str(row), of_class[row], before[row], after[row]) for row in moving]
-    transition = plan_transition(shifts, background, capacity)
-    if transition.stuck:  # the lowest class may have to make room even where it does not move
-        still = [row for row in range(len(before)) if before[row] == after[row] and of_class[row] == len(classes) - 1]
-        for row in still:
-            _put(background[-1], before[row], -1.0)
-        moving = moving + still
-        shifts += [_shift(str(row), of_class[row], before[row], after[row]) for row in still]
-        transition = plan_transition(shifts, np.maximum(background, 0.0), capacity, may_lower=True)
-    ways = [list(dict.fromkeys([*before[row], *after[row]])) for row in moving]
-    steps = tuple(
-        ReallocationStep(
-            {
-                moving[shift]: {path: rate for path, rate in zip(ways[shift], rates, strict=True) if rate > 0}
-                for shift, rates in step.rates_mbps.items()
-            },
-            step.worst_utilisation,
-            step.worst_link,
-        )
-        for step in transition.steps
+    ways: list[tuple[int, ...]] = []
+    rates: list[tuple[float, float]] = []
+    counts = []
+    for row in range(len(now.demands)):
+        before, after = _rates(topology, now, row), _rates(topology, then, row)
+        mine = list(dict.fromkeys([*before, *after]))
+        ways += mine
+        rates += [(before.get(way, 0.0), after.get(way, 0.0)) for way in mine]
+        counts.append(len(mine))
+    ends = np.array(rates, dtype=np.float64).reshape(-1, 2)
+    of_class = np.array([level[demand.traffic_class] for demand in now.demands], dtype=np.int64)
+    return Shifts(
+        np.cumsum([0, *counts]).astype(np.int64),
+        np.cumsum([0, *map(len, ways)]).astype(np.int64),
+        np.array([link for way in ways for link in way], dtype=np.int32),
+        np.zeros(0),
+        np.ascontiguousarray(ends[:, 0]),
+        np.ascontiguousarray(ends[:, 1]),
+        np.repeat(of_class, counts),
+        np.ones(len(counts), dtype=bool),
+        np.zeros(len(counts)),
+        np.zeros((len(classes), len(topology.links))),
+        topology.capacity_mbps,
     )
-    return Reallocation(steps, transition)
 
 
 def _rates(topology: Topology, allocation: Allocation, demand: int) -> dict[tuple[int, ...], float]:
@@ -80,24 +87,3 @@ def _rates(topology: Topology, allocation: Allocation, demand: int) -> dict[tupl
             key = tuple(topology.link_row[links[link].id] for link in paths.path(path))
             rates[key] = rates.get(key, 0.0) + float(allocation.rate_mbps[path])
     return rates
-
-
-def _put(load: Mbps, rates: Rates, sign: float = 1.0) -> None:
-    for path, rate in rates.items():
-        load[list(path)] += sign * rate
-
-
-def _shift(name: str, traffic_class: int, before: Rates, after: Rates) -> Shift:
-    return Shift(
-        name,
-        tuple(
-            Strand(
-                np.array(path, dtype=np.int32),
-                np.ones(len(path)),
-                before.get(path, 0.0),
-                after.get(path, 0.0),
-                traffic_class,
-            )
-            for path in dict.fromkeys([*before, *after])
-        ),
-    )

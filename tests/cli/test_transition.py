@@ -256,3 +256,14 @@ def test_a_headroom_out_of_range_is_bad_input(run, headroom):
     code, _, printed = run(document(SWAP, ["x"]), document(SWAPPED, ["x"]), "--headroom", headroom)
     assert code == 2
     assert "--headroom" in printed.err
+
+
+def test_the_view_names_each_link_in_each_step(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    one = [("gold", "x", "a", "b", {"ab": 90}), ("gold", "y", "a", "b", {"ac,cb": 90})]
+    other = [("gold", "x", "a", "b", {"ac,cb": 90}), ("gold", "y", "a", "b", {"ab": 90})]
+    code, _, printed = run(document(one, ["gold"]), document(other, ["gold"]))
+    assert code == 0
+    assert "9 steps, each safe in any order" in printed.out
+    row = next(line for line in printed.out.splitlines() if line.startswith("ab "))
+    assert row.split()[1:] == ["90.0%", *["100.0%"] * 9]
