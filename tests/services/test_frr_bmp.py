@@ -206,7 +206,7 @@ def _frr():
 
 @pytest.fixture
 async def world(_frr):
-    rib = Rib(65000 << 16 | 900, quiet_s=2.0)
+    rib = Rib(65000, 900, quiet_s=2.0)
     agent = BmpAgent(("127.0.0.1", BMP_PORT), {"127.0.0.1": "border"}, rib, lambda: None)
     task = asyncio.create_task(agent.run())
     with tempfile.TemporaryDirectory(prefix="neto-frr-") as directory:  # a vty socket's path must be short

@@ -192,7 +192,7 @@ class BmpAgent:
                     self._on_change()
             case PeerUp():
                 self._counters["peers_up"] += 1
-                self.rib.peer_up(border, message.peer, message.sent, message.received)
+                self.rib.peer_up(border, message.peer, message.sent)
             case PeerDown():
                 self._counters["peers_down"] += 1
                 self.rib.peer_down(border, message.peer)

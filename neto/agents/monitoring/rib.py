@@ -64,7 +64,7 @@ class Border:
 
     tables: dict[TableKey, Table] = field(default_factory=dict)
     stale: dict[TableKey, Table] = field(default_factory=dict)  # of the session before
-    opens: dict[Identity, tuple[Open, Open]] = field(default_factory=dict)
+    local_as: dict[Identity, int] = field(default_factory=dict)  # that it shows to each peer that is up
     up: bool = False
     changed_s: float = 0.0  # when the session came up or went down
 
@@ -87,7 +87,8 @@ class Limits:
 class Rib:
     """The tables of all borders.
 
-    own_community: high half ASN, low half value. limits: what is beyond them is refused and counted.
+    asn: our AS. own_community: value of ASN:value, which our own routes bear. limits: what is beyond them is refused
+    and counted.
     stale_ttl_s: how long tables count after their session ended. quiet_s, settle_s: a table counts as told whole after
     so long a silence, or so long after its first route, for routers that send no End-of-RIB (FRR sends none for a
     peer that comes up later); peers that have not come back so long after the session did are forgotten.
@@ -95,6 +96,7 @@ class Rib:
 
     def __init__(
         self,
+        asn: int,
         own_community: int,
         *,
         limits: Limits | None = None,
@@ -110,7 +112,8 @@ class Rib:
         self.borders: dict[str, Border] = {}
         self.routes = 0
         self.changes = 0  # grows with everything that `usable` tables may show
-        self._own = own_community
+        self._asn = asn
+        self._own = asn << 16 | own_community
         self._limits = limits or Limits()
         self._stale_ttl_s = stale_ttl_s
         self._quiet_s = quiet_s
@@ -126,18 +129,18 @@ class Rib:
         """A border's session ended."""
         self._lose(border, now).up = False
 
-    def peer_up(self, border: str, peer: Peer, sent: Open, received: Open) -> None:
-        """A peer's session is up: it tells everything anew."""
+    def peer_up(self, border: str, peer: Peer, sent: Open | None) -> None:
+        """A peer's session is up: it tells everything anew. sent: what the border said to it, where that is known."""
         known = self._border(border)
         identity = peer[:3]
-        if identity in known.opens:
+        if identity in known.local_as:
             self._forget(known, identity, stale=False)
-        known.opens[identity] = sent, received
+        known.local_as[identity] = sent.asn if sent else self._asn
 
     def peer_down(self, border: str, peer: Peer) -> None:
         """A peer's session is over, and with it all that it announced."""
         known = self._border(border)
-        known.opens.pop(peer[:3], None)
+        known.local_as.pop(peer[:3], None)
         self._forget(known, peer[:3], stale=True)
 
     def update(self, border: str, peer: Peer, view: View, update: Update, now: float) -> None:
@@ -192,7 +195,7 @@ class Rib:
         unfinished = [key for key, table in border.tables.items() if not table.complete]
         self._drop(border.tables, unfinished)
         border.stale |= border.tables  # none of these is stale already: `_complete` has dropped it
-        border.tables, border.opens, border.changed_s = {}, {}, now
+        border.tables, border.local_as, border.changed_s = {}, {}, now
         self.changes += 1
         return border
 
@@ -206,10 +209,9 @@ class Rib:
                 self.counters["tables_not_held"] += 1
                 return None
             table = border.tables[key] = Table(peer, view, family, began_s=now, heard_s=now)
-            opens = border.opens.get(peer[:3])
-            if opens is not None:
-                table.internal = opens[0].asn == opens[1].asn
-                table.prepended = 0 if table.internal else opens[0].asn
+            local_as = border.local_as.get(peer[:3], self._asn)
+            table.internal = peer.asn == local_as
+            table.prepended = 0 if table.internal else local_as
         return table
 
     def _complete(self, border: Border, table: Table) -> None:

@@ -58,15 +58,15 @@ class Termination:
 
 @dataclass(frozen=True, slots=True)
 class PeerUp:
-    """A BGP session of the router is up."""
+    """A BGP session of the router is up. An OPEN is None where the router has lost it (FRR 8.4, after a collision)."""
 
     peer: Peer
     at: float  # unix seconds by the router's clock; 0 where it does not tell
     local_address: str
     local_port: int
     remote_port: int
-    sent: Open
-    received: Open
+    sent: Open | None
+    received: Open | None
     text: tuple[str, ...] = ()
 
 

@@ -144,7 +144,7 @@ class BmpSession:
             raise WireError(f"Peer Up of {len(body)} octets is cut off")
         after = opens + _length(body[opens:])
         end = after + _length(body[after:])
-        sent, received = decode_open(_bgp(body[opens:after], _OPEN)), decode_open(_bgp(body[after:end], _OPEN))
+        sent, received = _open(body[opens:after]), _open(body[after:end])
         identity = _identity(who.peer)
         if identity not in self._up and len(self._up) >= MOST_PEERS:
             raise WireError(f"more than {MOST_PEERS} peers")
@@ -193,8 +193,15 @@ def _decode_who(raw: bytes) -> _Who:
     return _Who(peer, view, 2 if flags & _TWO_OCTET_AS else 4)
 
 
-def _both(sends: Open, receives: Open) -> frozenset[Family]:
+def _open(message: bytes) -> Open | None:
+    body = _bgp(message, _OPEN)
+    return decode_open(body) if body else None
+
+
+def _both(sends: Open | None, receives: Open | None) -> frozenset[Family]:
     """Families in which one sends several paths and the other takes them."""
+    if sends is None or receives is None:
+        return frozenset()
     return frozenset(
         family for family in Family if sends.can(family, AddPath.SEND) and receives.can(family, AddPath.RECEIVE)
     )

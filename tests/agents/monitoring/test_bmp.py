@@ -38,7 +38,7 @@ class World:
 @pytest.fixture
 async def world():
     changes = []
-    rib = Rib(65000 << 16 | 900)
+    rib = Rib(65000, 900)
     agent = BmpAgent(
         ("127.0.0.1", 0), {"127.0.7.1": "b1", "127.0.7.2": "b2"}, rib, lambda: changes.append(1), first_s=0.5
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,17 +15,16 @@ from neto.wire.bgp.open import decode_open
 from neto.wire.bmp import Peer, PeerKind, View
 from tests.wire.bgp.octets import attributes, nlri, open_body, sequence, update
 
-OWN = 65000 << 16 | 900
 READER = UpdateReader()
 PREFIXES = [f"10.{number}.0.0/16" for number in range(6)]
 
 
-def peer(number, asn=64500):
-    return Peer(PeerKind.GLOBAL, 0, f"192.0.2.{number}", asn + number, f"192.0.2.{number}")
+def peer(number):
+    """An ISP; number 9 is a router of ours."""
+    return Peer(PeerKind.GLOBAL, 0, f"192.0.2.{number}", 65000 if number == 9 else 64500 + number, f"192.0.2.{number}")
 
 
-def opens(remote, local=65000):
-    return decode_open(open_body(local)), decode_open(open_body(remote))
+SENT = decode_open(open_body(65000))
 
 
 def announce(prefixes, path_ids=None, **told):
@@ -43,11 +43,11 @@ END = READER.read(update())
 
 
 def a_rib(**options):
-    rib = Rib(OWN, **options)
+    rib = Rib(65000, 900, **options)
     for border in ("b1", "b2"):
         rib.session_up(border, 0.0)
         for number in (1, 2):
-            rib.peer_up(border, peer(number), *opens(64500 + number))
+            rib.peer_up(border, peer(number), SENT)
     return rib
 
 
@@ -94,7 +94,7 @@ def test_it_holds_what_was_announced_and_not_withdrawn(happened, add_path):
                 expected.pop((border, address, prefix), None)
         else:
             rib.peer_down(border, peer(number))
-            rib.peer_up(border, peer(number), *opens(64500 + number))
+            rib.peer_up(border, peer(number), SENT)
             rib.update(border, peer(number), View.IN_POST, END, 1.0)
             expected = {key: value for key, value in expected.items() if key[:2] != (border, address)}
     assert held(rib) == expected
@@ -130,9 +130,11 @@ def test_what_we_announce_ourselves_is_never_held():
     assert rib.counters["own"] == 1
 
 
-def test_our_own_as_at_the_beginning_of_an_ebgp_path_is_the_routers_doing():
+@pytest.mark.parametrize("sent", [SENT, None])
+def test_our_own_as_at_the_beginning_of_an_ebgp_path_is_the_routers_doing(sent):
     rib = a_rib()
-    rib.peer_up("b1", peer(9), *opens(65000))
+    rib.peer_up("b1", peer(1), sent)
+    rib.peer_up("b1", peer(9), sent)
     paths = ((65000, 64501, 64511), (64501, 65000), (65000,))
     for number, prefixes in ((1, PREFIXES[:3]), (9, PREFIXES[3:])):
         for prefix, path in zip(prefixes, paths, strict=True):
@@ -189,7 +191,7 @@ def test_after_a_lost_session_what_was_told_counts_until_it_is_told_anew():
     rib.tick(60.0)
     assert len(held(rib)) == 2
     rib.session_up("b1", 61.0)
-    rib.peer_up("b1", peer(1), *opens(64501))
+    rib.peer_up("b1", peer(1), SENT)
     rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=2), 62.0)
     assert set(held(rib).values()) == {1}
     rib.update("b1", peer(1), View.IN_POST, END, 63.0)
@@ -202,7 +204,7 @@ def test_a_session_that_breaks_while_it_tells_keeps_what_an_older_one_told():
     rib.update("b1", peer(1), View.IN_POST, END, 0.0)
     for now in (1.0, 2.0, 3.0):
         rib.session_up("b1", now)
-        rib.peer_up("b1", peer(1), *opens(64501))
+        rib.peer_up("b1", peer(1), SENT)
         rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=2), now)
     rib.session_down("b1", 4.0)
     assert set(held(rib).values()) == {1}
@@ -227,7 +229,7 @@ def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_that_h
         rib.update("b1", peer(number), View.IN_POST, announce(["10.0.0.0/8"], med=number), 0.0)
         rib.update("b1", peer(number), View.IN_POST, END, 0.0)
     rib.session_up("b1", 1.0)
-    rib.peer_up("b1", peer(1), *opens(64501))
+    rib.peer_up("b1", peer(1), SENT)
     rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], med=1), 2.0)
     rib.update("b1", peer(1), View.IN_POST, END, 2.0)
     rib.tick(45.9)
@@ -260,7 +262,7 @@ def test_prefixes_are_grouped_by_origin_and_exits():
     ends = [(border, number) for border in (1, 2) for number in (1, 2, 9)]
     links = [PeeringLink(f"l{b}{p}", f"b{b}", "isp", 1.0, peer_address=f"192.0.2.{p}") for b, p in ends]
     rib = a_rib()
-    rib.peer_up("b1", peer(9), *opens(65000))  # iBGP: no exit
+    rib.peer_up("b1", peer(9), SENT)  # iBGP: no exit
     near, far = sequence(64501, 64700), sequence(64502, 64600, 64700)
     rib.update("b1", peer(1), View.IN_POST, announce(PREFIXES[:4], path=near), 0.0)
     rib.update("b2", peer(2), View.IN_POST, announce(PREFIXES[1:3], path=far), 0.0)

@@ -35,6 +35,7 @@ from tests.wire.bgp.octets import (
     message,
     monitoring,
     nlri,
+    open_body,
     peer,
     peer_up,
     sequence,
@@ -159,6 +160,16 @@ def test_extended_parameters_of_an_open():
     body = plain[: 42 + 20] + message(1, extended) * 2
     (up,) = read(bmp(3, body))
     assert len(up.sent.add_path) == 2
+
+
+def test_a_peer_is_up_though_the_router_has_lost_an_open():
+    """As FRR 8.4 tells it after two connections collided: a header and nothing after it."""
+    plain = peer_up()
+    sent = message(1, open_body(65000, "10.0.0.1", AS4))
+    for opens, expected in ((sent + message(1, b""), (65000, None)), (message(1, b"") + sent, (None, 65000))):
+        up, route = read(bmp(3, plain[: 42 + 20] + opens) + bmp(0, monitoring(A_ROUTE)))
+        assert tuple(each and each.asn for each in (up.sent, up.received)) == expected
+        assert keys(route.update.reached[0]) == ["198.51.100.0/24"]
 
 
 def test_routes_of_a_peer_that_is_not_up_are_refused():
