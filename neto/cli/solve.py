@@ -16,6 +16,7 @@ from rich.console import Console
 
 from neto.cli.solve_view import solution
 from neto.controller.allocation import allocate
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.paths import candidate_paths, take_paths
 from neto.controller.peering import join, left_out
 from neto.controller.segments import pin_path
@@ -55,6 +56,9 @@ def solve(
     paths: Annotated[int, typer.Option("--paths", help="Candidate paths of each demand.")] = 4,
     headroom: Annotated[float, typer.Option("--headroom", help="Share of every link that stays free.")] = 0.0,
     max_sids: Annotated[int | None, typer.Option("--max-sids", help="Longest segment list of a path.")] = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", help="Seconds, after which quicker ways have to do.")
+    ] = None,
     alpha: Annotated[
         float | None,
         typer.Option("--alpha", help="Fairness, above 0 to 4: the lower, the more in all. Left out: max-min fair."),
@@ -66,15 +70,18 @@ def solve(
     exact: Annotated[bool, typer.Option("--exact", help="Exactly max-min fair, however large the problem.")] = False,
 ) -> None:
     """Allocate offline: strict precedence of classes, max-min fair inside a class, then the least delay."""
-    _check_options(paths, headroom, max_sids, alpha)
+    _check_options(paths, headroom, max_sids, alpha, limit)
     given = _read(graph, demands or [], peering, math.inf if alpha is None else alpha)
     began = time.perf_counter()
+    deadline = NEVER if limit is None else Deadline.after(limit)
     candidates = candidate_paths(given.joint, given.demands, given.classes, given.egresses, paths)
     _refuse_unconnected(given, candidates)
     if max_sids is not None:
         candidates = _within_depth(given.joint, candidates, max_sids)
     available = given.joint.capacity_mbps * (1 - headroom)
-    allocation = allocate(given.joint, given.demands, given.classes, candidates, available, exact=exact)
+    allocation = allocate(
+        given.joint, given.demands, given.classes, candidates, available, exact=exact, deadline=deadline
+    )
     seconds = time.perf_counter() - began
     if json_out is not None:
         used = np.flatnonzero(allocation.rate_mbps > 0).tolist()
@@ -84,12 +91,13 @@ def solve(
         Console().print(solution(allocation, available))
 
 
-def _check_options(paths: int, headroom: float, max_sids: int | None, alpha: float | None) -> None:
+def _check_options(paths: int, headroom: float, max_sids: int | None, alpha: float | None, limit: float | None) -> None:
     wrong = (
         ("--paths", paths, paths >= 1, "at least 1"),
         ("--headroom", headroom, math.isfinite(headroom) and 0 <= headroom < 1, "at least 0, less than 1"),
         ("--max-sids", max_sids, max_sids is None or max_sids >= 1, "at least 1"),
         ("--alpha", alpha, alpha is None or 0 < alpha <= MOST_ALPHA, f"more than 0, at most {MOST_ALPHA:g}"),
+        ("--limit", limit, limit is None or limit > 0, "more than 0"),
     )
     problems = [
         _option(key, f"{value} is out of range; accepted: {what}") for key, value, fine, what in wrong if not fine

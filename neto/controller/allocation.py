@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.fairness import OPTIMAL, fair_rates
 from neto.controller.filling import top_up
 from neto.controller.flows import Bools, Flows, Ints, least_over_paths, path_loads, taken_paths, trimmed
@@ -34,10 +35,10 @@ from neto.controller.shorten import least_delay, on_shortest
 from neto.model.allocation import Allocation, ClassReport, PathSet
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
-from neto.model.topology import Mbps, Topology
+from neto.model.topology import Mbps, Microseconds, Topology
 
 _DREGS = 1e-9  # share of a link that is not worth filling
-_MIN_GAIN = 0.02  # relative gain in delay that is worth moving traffic for
+_ROUNDING = 1e-6  # relative load above capacity that trimming may take away
 _CRUMB = 1e-6  # share of a demand's rate below which a path is not worth a policy
 
 
@@ -49,15 +50,18 @@ def allocate(
     available_mbps: Mbps,
     *,
     running: Mbps | None = None,
+    min_gain: float = 0.02,
     exact: bool = False,
+    deadline: Deadline = NEVER,
 ) -> Allocation:
     """Give every demand its rate on each of its paths.
 
     paths: a row of paths for each demand, in order of delay. available_mbps: (links,) what may be used, net of the
     general headroom and of traffic that is not ours; less than nothing counts as nothing. A class with a headroom of
     its own fills a link, with the classes above it, to (1 - headroom) x capacity at most. running: (paths,) Mbit/s
-    that now run on these paths; a class keeps its splits where they carry the new rates and shorter paths would gain
-    too little. exact: exact max-min fairness however large the problem is.
+    that now run on these paths: traffic moves to others where it must, or where they are shorter by min_gain, relative
+    to its delay now. exact: exact max-min fairness however large the problem is. deadline:
+    when to fall back to quicker ways, which the report of the class then says; an answer there always is.
 
     Infeasible is an answer: a demand gets what there is. Raises ValueError when an input is not a number.
     """
@@ -73,12 +77,13 @@ def allocate(
         mine = class_of == row
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
-        flows, path = _flows(paths, mine, rate, each, left)
-        result, status = _allocate_class(flows, each, exact=exact)
-        given[path] = result if running is None else _steady(flows, result, running[path])
+        flows, path = _flows(paths, mine, rate, each, left, running, min_gain)
+        result, status, fell_back = _allocate_class(flows, each, deadline, exact=exact)
+        given[path] = result if running is None else _steady(flows, result, running[path], min_gain)
         used = path_loads(paths.path_start, paths.links, given, len(joint.links))
         took = time.perf_counter() - began
-        reports.append(ClassReport(each.name, status, took, float(rate[mine].sum()), float(given[path].sum())))
+        asked, got = float(rate[mine].sum()), float(given[path].sum())
+        reports.append(ClassReport(each.name, status, took, asked, got, fell_back))
     return Allocation(joint, tuple(demands), paths, given, tuple(reports))
 
 
@@ -98,18 +103,27 @@ def _left(limit: Mbps, used: Mbps) -> Mbps:
     return np.where(left > _DREGS * limit, left, 0.0)
 
 
-def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps) -> tuple[Flows, Ints]:
-    """Return the problem of the demands `mine` (demands,) without paths that are closed, and the rows of its paths."""
+def _flows(
+    paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps, running: Mbps | None, min_gain: float
+) -> tuple[Flows, Ints]:
+    """Return the problem of the demands `mine` (demands,) without paths that are closed, and the rows of its paths.
+
+    Where something runs, paths over which it does not are as much longer as a change has to gain.
+    """
     is_open = mine[paths.demand_of]
     if (left <= 0).any():
         is_open &= least_over_paths(paths.path_start, paths.links, left) > 0
     rows = np.flatnonzero(is_open)
+    cost = paths.delay_us[rows]
+    if running is not None:
+        cost = cost + _friction(paths, running, min_gain)[rows]
+        order = np.lexsort((cost, paths.demand_of[rows]))
+        rows, cost = rows[order], cost[order]
     counts = np.bincount(paths.demand_of[rows], minlength=len(mine))[mine]
-    path_start, links = (
-        (paths.path_start, paths.links)
-        if len(rows) == len(is_open)
-        else taken_paths(paths.path_start, paths.links, rows)
-    )
+    whole = running is None and len(rows) == len(is_open)
+    path_start, links = paths.path_start, paths.links
+    if not whole:
+        path_start, links = taken_paths(path_start, links, rows)
     flows = Flows(
         np.concatenate([[0], np.cumsum(counts)]),
         path_start,
@@ -117,33 +131,42 @@ def _flows(paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mb
         np.repeat(np.arange(len(counts)), counts),
         rate[mine],
         np.full(len(counts), each.weight),
-        paths.delay_us[rows],
+        cost,
         left,
     )
     return flows, rows
 
 
-def _allocate_class(flows: Flows, each: TrafficClass, *, exact: bool) -> tuple[Mbps, str]:
-    """(paths,) Mbit/s for one class, and how it went."""
+def _friction(paths: PathSet, running: Mbps, min_gain: float) -> Microseconds:
+    """(paths,) what a path has to be shorter by, if the demand does not run over it but over others."""
+    ran = np.bincount(paths.demand_of, running, minlength=len(paths.demand_start) - 1)
+    total = np.bincount(paths.demand_of, running * paths.delay_us, minlength=len(ran)).astype(np.float64)
+    mean = np.divide(total, ran, out=np.zeros_like(total), where=ran > 0)
+    return np.where(running > 0, 0.0, min_gain * mean[paths.demand_of])
+
+
+def _allocate_class(flows: Flows, each: TrafficClass, deadline: Deadline, *, exact: bool) -> tuple[Mbps, str, bool]:
+    """(paths,) Mbit/s for one class, how it went, and whether it had to fall back."""
     shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
-        return shortest, OPTIMAL
-    fair = fair_rates(flows, exact=exact, alpha=each.alpha)
-    shorter = least_delay(flows, fair.flow_mbps)
+        return shortest, OPTIMAL, False
+    fair = fair_rates(flows, exact=exact, alpha=each.alpha, deadline=deadline)
+    shorter = least_delay(flows, fair.flow_mbps, deadline)
     if shorter is None:
-        status = f"{fair.status}; delay is not least: prices did not settle"
-        return _finished(flows, fair.flow_mbps, fair.rate_mbps), status
-    return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status
+        why = "there was no time" if deadline.passed else "prices did not settle"
+        return _finished(flows, fair.flow_mbps, fair.rate_mbps), f"{fair.status}; delay is not least: {why}", True
+    return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status, fair.fell_back
 
 
-def _steady(flows: Flows, flow: Mbps, running: Mbps) -> Mbps:
+def _steady(flows: Flows, flow: Mbps, running: Mbps, min_gain: float) -> Mbps:
     """Return the running splits at the new rates when those fit and cost little delay, else the flow."""
     rate, ran = flows.rates(flow), flows.rates(running)
     if (ran[rate > 0] <= 0).any():
         return flow
     kept = running * np.divide(rate, ran, out=np.zeros_like(rate), where=ran > 0)[flows.demand_of]
-    fits = (flows.loads(kept) <= flows.capacity_mbps).all()
-    return kept if fits and kept @ flows.delay_us <= (1 + _MIN_GAIN) * (flow @ flows.delay_us) else flow
+    fits = (flows.loads(kept) <= flows.capacity_mbps * (1 + _ROUNDING)).all()
+    near = kept @ flows.delay_us <= (1 + min_gain) * (flow @ flows.delay_us)
+    return trimmed(flows, kept) if fits and near else flow
 
 
 def _finished(flows: Flows, flow: Mbps, rate: Mbps) -> Mbps:

@@ -32,6 +32,7 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
     warnings += [
         f"no path of {each} is within the bounds of its class: the nearest one is used" for each in target.too_far
     ]
+    warnings += [f"class {each.traffic_class}: {each.status}" for each in target.allocation.classes if each.fell_back]
     goal = target.state
     wrong = audit_allocation(target.allocation, target.room_mbps, world.classes)
     worse = f"a violation ({wrong[0]})" if wrong else _worse(world, snapshot.running, target)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neto.controller.contention import Contention, contend, hand_out
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.filling import fill
 from neto.controller.flows import Floats, Flows, trimmed
 from neto.controller.groups import Groups, group_levels, member_rates
@@ -36,68 +37,75 @@ class FairRates:
     rate_mbps: Mbps  # (demands,)
     flow_mbps: Mbps  # (paths,)
     status: str
+    fell_back: bool = False  # what was asked for was not reached; the status says why
 
 
-def fair_rates(flows: Flows, *, exact: bool = False, alpha: float = math.inf) -> FairRates:
+def fair_rates(flows: Flows, *, exact: bool = False, alpha: float = math.inf, deadline: Deadline = NEVER) -> FairRates:
     """Return max-min fair rates: exact when the problem is small or `exact` asks for it, else close to that.
 
     alpha: less than infinite, alpha-fair rates instead (0 < alpha <= 4): the lower, the more is carried in all.
+    Past the deadline: exact becomes close, and close becomes filled in order of delay; the status says so.
     """
     active = flows.loads(on_shortest(flows, flows.demand_mbps)) > flows.capacity_mbps
     over = _OVER if math.isinf(alpha) else _NEARLY
     for _ in range(len(flows.capacity_mbps) + 1):
+        if deadline.passed:
+            return _filled(flows, "there was no time for fair levels")
         contention = contend(flows, active)
-        found = _solve(flows, contention, alpha, exact=exact or len(contention.groups.links) <= _SMALL)
+        small = len(contention.groups.links) <= _SMALL
+        found = _solve(flows, contention, alpha, deadline, exact=exact or small)
         load = flows.loads(found.flow_mbps)
         violated = (load > flows.capacity_mbps * (1 + over)) & ~active
         if not violated.any():
             return _fitted(flows, found, load)
         active |= load > flows.capacity_mbps * _NEAR_FULL
-    return _filled(flows)
+    return _filled(flows, "no fair levels were found")
 
 
-def _solve(flows: Flows, contention: Contention, alpha: float, *, exact: bool) -> FairRates:
+def _solve(flows: Flows, contention: Contention, alpha: float, deadline: Deadline, *, exact: bool) -> FairRates:
     """Solve over the active links alone."""
     groups = contention.groups
     rate = np.where(contention.free_path >= 0, flows.demand_mbps, 0.0)
     if len(groups.group_start) == 1:
         return FairRates(rate, hand_out(flows, contention, rate, np.zeros(0)), OPTIMAL)
     if math.isinf(alpha):
-        level, flow, status = _max_min(groups, exact=exact)
+        level, flow, status, fell_back = _max_min(groups, deadline, exact=exact)
     else:
         flow = alpha_fair(groups, alpha)
         level, status = group_levels(groups, groups.sums(flow)), f"near {alpha:g}-fair"
+        fell_back = False
     contended = member_rates(groups, level, flows.demand_mbps, flows.weight)
     rate[groups.member] = contended[groups.member]
-    return FairRates(rate, hand_out(flows, contention, rate, flow), status)
+    return FairRates(rate, hand_out(flows, contention, rate, flow), status, fell_back)
 
 
-def _max_min(groups: Groups, *, exact: bool) -> tuple[Floats, Mbps, str]:
-    """Level of each group, Mbit/s on each of their paths, and how good that is."""
+def _max_min(groups: Groups, deadline: Deadline, *, exact: bool) -> tuple[Floats, Mbps, str, bool]:
+    """Level of each group, Mbit/s on each of their paths, how good that is, and whether it was to be better."""
     flow = waterfill(groups, price_splits(groups))
     # Again with the splits that came true: who was stopped on one path leans on the others.
     carried = groups.sums(flow)[groups.group_of]
     flow = waterfill(groups, np.divide(flow, carried, out=np.zeros_like(flow), where=carried > 0))
     level = group_levels(groups, groups.sums(flow))
     if not exact:
-        return level, flow, NEAR
-    levels = max_min_levels(groups, float(level.min()) * (1 - 1e-9))
+        return level, flow, NEAR, False
+    levels = max_min_levels(groups, float(level.min()) * (1 - 1e-9), deadline=deadline)
     if levels.complete:
-        return levels.level, levels.flow_mbps, OPTIMAL
-    return level, flow, f"{NEAR}: the solver stopped on the exact levels"
+        return levels.level, levels.flow_mbps, OPTIMAL, False
+    why = "there was no time for exact levels" if deadline.passed else "the solver stopped on the exact levels"
+    return level, flow, f"{NEAR}: {why}", True
 
 
 def _fitted(flows: Flows, found: FairRates, load: Mbps) -> FairRates:
     """Return what fits of an answer that may exceed the capacity a little; filled instead where it is no answer."""
     if not np.isfinite(found.rate_mbps).all():
-        return _filled(flows)
+        return _filled(flows, "no fair levels were found")
     if (load <= flows.capacity_mbps * (1 + _OVER)).all():
         return found
     flow = trimmed(flows, found.flow_mbps)
-    return FairRates(np.minimum(flows.rates(flow), found.rate_mbps), flow, found.status)
+    return FairRates(np.minimum(flows.rates(flow), found.rate_mbps), flow, found.status, found.fell_back)
 
 
-def _filled(flows: Flows) -> FairRates:
+def _filled(flows: Flows, why: str) -> FairRates:
     """Tier 0."""
     flow = fill(flows)
-    return FairRates(flows.rates(flow), flow, "filled in order of delay: no fair levels were found")
+    return FairRates(flows.rates(flow), flow, f"filled in order of delay: {why}", fell_back=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.flows import Bools, Floats, Ints
 from neto.controller.groups import Groups, group_volumes
 from neto.controller.solver import LinearProgram, Solution, Solver
@@ -32,7 +33,9 @@ class Levels:
     programs: int
 
 
-def max_min_levels(groups: Groups, floor: float = 0.0, *, most_programs: int = 100_000) -> Levels:
+def max_min_levels(
+    groups: Groups, floor: float = 0.0, *, most_programs: int = 100_000, deadline: Deadline = NEVER
+) -> Levels:
     """Return the max-min fair level of every group. floor: a level that all are known to reach."""
     count = len(groups.group_start) - 1
     level = np.full(count, np.inf)
@@ -49,8 +52,8 @@ def max_min_levels(groups: Groups, floor: float = 0.0, *, most_programs: int = 1
         level[slope <= 0] = np.inf
         slope = np.where(fixed, 0.0, slope)
         scale = float(np.median(rows.size[~fixed] / slope[~fixed])) if not fixed.all() else 1.0
-        found = solver.solve(rows.program(volume * (1 - slack), slope * scale))
-        if found is None and slack < _MOST_SLACK:
+        found = solver.solve(rows.program(volume * (1 - slack), slope * scale), deadline)
+        if found is None and slack < _MOST_SLACK and not deadline.passed:
             slack *= 10
             continue
         if found is None:

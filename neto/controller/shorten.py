@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neto.controller.contention import contend
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.delay_prices import FINE, FINEST, ROUGH, Members, Settled, answer, settle, shared
 from neto.controller.exchange import exchange
 from neto.controller.flows import Bools, Floats, Flows, Ints
@@ -35,8 +36,10 @@ class Shortened:
     gap: float  # relative
 
 
-def least_delay(flows: Flows, flow_mbps: Mbps) -> Shortened | None:
-    """Give each demand what flow_mbps (paths,) gives it, with the least total delay; None: prices did not settle.
+def least_delay(flows: Flows, flow_mbps: Mbps, deadline: Deadline = NEVER) -> Shortened | None:
+    """Give each demand what flow_mbps (paths,) gives it, with the least total delay.
+
+    None: prices did not settle, or not before the deadline.
 
     No link gets more than its capacity, or than flow_mbps puts on it where that is more by rounding.
     """
@@ -50,6 +53,8 @@ def least_delay(flows: Flows, flow_mbps: Mbps) -> Shortened | None:
     price = np.zeros(len(limit))
     roughly = False
     for _ in range(2 * len(limit) + 2):
+        if deadline.passed:
+            return None
         load = flows.loads(found.flow_mbps)
         more = (load > limit * (1 + _OVER)) & ~contenders.active
         if not more.any() and not roughly:

@@ -6,12 +6,14 @@ loads that come out. Compressed columns; rows and columns are scaled by the call
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import highspy
 import numpy as np
 
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.flows import Floats, Ints
 
 # Where HiGHS gives up (status Unknown) on tight tolerances it does not without presolve, or on its own tolerances.
@@ -55,8 +57,8 @@ class Solver:
             self._highs.setOptionValue(option, value)
         self._shape = (0, 0)
 
-    def solve(self, program: LinearProgram) -> Solution | None:
-        """Return the optimum, or None when HiGHS finds none.
+    def solve(self, program: LinearProgram, deadline: Deadline = NEVER) -> Solution | None:
+        """Return the optimum, or None when HiGHS finds none, or not in time.
 
         Raises ValueError when a number of the program is NaN or a cost or coefficient is infinite.
         """
@@ -72,11 +74,15 @@ class Solver:
         for attempt in _ATTEMPTS:
             for option, value in attempt.items():
                 self._highs.setOptionValue(option, value)
+            if math.isfinite(deadline.at):
+                self._highs.setOptionValue("time_limit", self._highs.getRunTime() + deadline.left_s)
             self._highs.run()
             if self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal:
                 found = self._highs.getSolution()
                 return Solution(np.array(found.col_value), np.array(found.row_dual))
             self._highs.clearSolver()
+            if deadline.passed:
+                break
         self._shape = (0, 0)
         return None
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from neto.controller.allocation import allocate
+from neto.controller.deadline import Deadline
 from neto.controller.endpoints import possible_endpoints
 from neto.controller.goal import Slot, frozen_part, goal_state, running_lists, spread
 from neto.controller.paths import candidate_paths
@@ -48,6 +49,7 @@ class CycleOptions:
     min_gain: float = 0.1  # share of its delay that a policy must save for a change to be worth it
     headroom_use: float = 0.5  # share of the headroom that running policies may eat up before they have to move
     portion_tolerance: float = 0.05  # by how much the steered share may drift above the portion
+    solve_limit_s: float = math.inf  # after which the allocation falls back to quicker ways
     margin: float = 0.03  # share of a link that steps leave free where they can: demand is measured, not known
 
 
@@ -75,14 +77,15 @@ def decide_target(world: World, options: CycleOptions) -> Target:
     prefixes = _steerable(world, found)
     total = sum(row.rate_mbps for row in world.demand if row.source in world.managed)
     steered = choose(prefixes, running, total, world.snapshot.portion, options.portion_tolerance)
-    share = _allocated(world, found, steered)
+    deadline = Deadline.after(options.solve_limit_s)
+    share = _allocated(world, found, steered, options, deadline)
     while world.snapshot.portion < 1:
         short = {slot[:2] for slot, given in zip(share.slots, share.placed, strict=True) if not given}
         waiting = {key for key in steered if (key.headend, prefixes[key].target) in short and key not in running}
         if not waiting:  # what cannot be placed is not begun with, while it need not be
             break
         steered -= waiting
-        share = _allocated(world, found, steered)
+        share = _allocated(world, found, steered, options, deadline)
     lists = _settle(world, share, _wanted(world, share, options), options)
     state = goal_state(world, share.rates, lists, steered)
     names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
@@ -121,7 +124,9 @@ class _Share:
         return [bool(each) for each in self.allocation.allocated_mbps >= asked * (1 - _ROUNDING)]
 
 
-def _allocated(world: World, found: _Candidates, steered: frozenset[RouteKey]) -> _Share:
+def _allocated(
+    world: World, found: _Candidates, steered: frozenset[RouteKey], options: CycleOptions, deadline: Deadline
+) -> _Share:
     """Split the demand into what is steered and what is given, and allocate."""
     rates: dict[Slot, float] = {}
     given = []
@@ -138,7 +143,18 @@ def _allocated(world: World, found: _Candidates, steered: frozenset[RouteKey]) -
     chosen = [replace(found.demands[row], rate_mbps=rates[found.slots[row]]) for row in rows]
     open_share = 1 - world.snapshot.intents.headroom
     room = np.maximum(world.joint.capacity_mbps * open_share - base.sum(axis=0), 0.0)
-    return _Share(slots, rates, told, allocate(world.joint, chosen, world.classes, paths, room), base, room)
+    running = _running_mbps(world, slots, rates, paths, told)
+    allocation = allocate(
+        world.joint,
+        chosen,
+        world.classes,
+        paths,
+        room,
+        running=running,
+        min_gain=options.min_gain,
+        deadline=deadline,
+    )
+    return _Share(slots, rates, told, allocation, base, room)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -191,6 +207,22 @@ def _wanted(world: World, share: _Share, options: CycleOptions) -> list[tuple[Se
     rates = with_excess(joint, paths, allocation.rate_mbps, requested, share.base.sum(axis=0), over_now)
     parts = weights(joint, paths, rates, requested, share.room, options.quanta)
     return [segment_lists(share.told[a:b], parts[a:b]) for a, b in pairwise(paths.demand_start)]
+
+
+def _running_mbps(
+    world: World, slots: Sequence[Slot], rates: Mapping[Slot, float], paths: PathSet, told: Sequence[Segments]
+) -> Mbps:
+    """(paths,) Mbit/s that each slot sends over its paths now; nothing where it runs otherwise, or must not stay."""
+    running = np.zeros(len(told))
+    for row, slot in enumerate(slots):
+        first, last = (int(paths.demand_start[place]) for place in (row, row + 1))
+        now = running_lists(world, slot, float(paths.delay_us[first])) if last > first else None
+        if now is None:
+            continue
+        weight = {one.segments: one.weight for one in now}
+        share = np.array([weight.get(each, 0) for each in told[first:last]], dtype=np.float64)
+        running[first:last] = rates[slot] * share / sum(weight.values())
+    return running
 
 
 def _settle(

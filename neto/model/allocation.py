@@ -45,10 +45,11 @@ class ClassReport:
     """How one class fared."""
 
     traffic_class: str
-    status: str  # "optimal", or what fell short and why
+    status: str  # how good the answer is, and why it is not better
     seconds: float
     requested_mbps: float
     allocated_mbps: float
+    fell_back: bool = False  # a quicker way had to do: the status says which and why
 
 
 @dataclass(frozen=True, eq=False)

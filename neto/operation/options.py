@@ -16,6 +16,7 @@ def cycle_options(settings: Settings) -> CycleOptions:
         paths=chosen.paths,
         quanta=Quanta(grain=chosen.weight_grain, most_paths=chosen.max_paths),
         min_gain=chosen.min_gain,
+        solve_limit_s=chosen.solve_limit_s,
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neto.controller.allocation import allocate
+from neto.controller.deadline import Deadline
 from neto.controller.paths import candidate_paths
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
@@ -198,6 +199,23 @@ def test_a_capacity_that_is_no_number_is_refused():
     paths = candidate_paths(topology, demands, DEFAULT, (), 1)
     with pytest.raises(ValueError, match="link"):
         allocate(topology, demands, DEFAULT, paths, np.full(len(topology.links), np.nan))
+
+
+def test_without_time_everything_is_filled_in_order_of_delay_and_the_report_says_so():
+    topology = network(9, nodes=8, links=30)
+    demands = some_demands(9, topology, 40)
+    paths = candidate_paths(topology, demands, DEFAULT, (), 4)
+    late = Deadline.after(0.0)
+    found = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps, exact=True, deadline=late)
+    check_bounds(found, topology.capacity_mbps)
+    assert found.classes[0].fell_back
+    assert "no time" in found.classes[0].status
+    assert (
+        found.rate_mbps.sum()
+        > 0.5 * allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps).rate_mbps.sum()
+    )
+    in_time = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps, deadline=Deadline.after(3600))
+    assert not in_time.classes[0].fell_back
 
 
 def test_the_same_inputs_give_the_same_answer():

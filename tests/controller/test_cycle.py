@@ -93,6 +93,7 @@ def test_a_ramp_is_safe_in_any_order_ends_within_capacity_and_rests(seed):
         )
         assert steered <= sum(row.rate_mbps for row in now.demand.rates) * (portion + 1e-9)
         assert now.running.routes.keys() >= before.running.routes.keys()
+    now = carried_out(now, decide(now))  # where not everything fits, what runs now may leave a gain to take
     assert decision.plan.stuck or decide(now).plan.steps == ()
 
 

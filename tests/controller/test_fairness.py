@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from neto.controller import fairness
 from neto.controller.contention import contend, hand_out
+from neto.controller.deadline import Deadline
 from neto.controller.fairness import NEAR, OPTIMAL, fair_rates
 from neto.controller.flows import Flows, trimmed
 from neto.controller.groups import group_levels, group_volumes, make_groups, member_rates
+from neto.controller.levels import max_min_levels
 from neto.controller.paths import k_shortest
 from neto.controller.prices import price_splits
 from neto.controller.shorten import least_delay, on_shortest
@@ -55,6 +57,19 @@ def test_exact_levels_are_max_min_fair(seed):
     assert found.rate_mbps == pytest.approx(exact, rel=1e-5, abs=1e-5)
     assert (flows.loads(found.flow_mbps) <= flows.capacity_mbps * (1 + 1e-6)).all()
     assert flows.rates(found.flow_mbps) == pytest.approx(found.rate_mbps)
+
+
+def test_exact_levels_that_take_too_long_are_replaced_by_near_ones():
+    _, flows = problem(3)
+    with pytest.MonkeyPatch.context() as patch:
+        passed = Deadline.after(0.0)
+        patch.setattr(
+            fairness, "max_min_levels", lambda groups, floor, **_: max_min_levels(groups, floor, deadline=passed)
+        )
+        found = fair_rates(flows, exact=True)
+    assert found.fell_back
+    assert (flows.loads(found.flow_mbps) <= flows.capacity_mbps * (1 + 1e-6)).all()
+    assert found.rate_mbps == pytest.approx(near_fair(flows).rate_mbps)
 
 
 @given(seed=st.integers(0, 100_000))
