@@ -85,6 +85,16 @@ class Decoder:
         self._waiting = WaitingRoom()
 
     @property
+    def exporters(self) -> Exporters:
+        """What is remembered of every exporter."""
+        return self._exporters
+
+    @property
+    def given_up(self) -> Mapping[str, int]:
+        """Data sets given up for want of a template, by exporter."""
+        return self._waiting.given_up
+
+    @property
     def waiting(self) -> Mapping[tuple[str, TemplateKey], int]:
         """Data sets that still wait, by exporter and (version, domain, template) of the template they wait for."""
         return self._waiting.counts

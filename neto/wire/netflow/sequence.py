@@ -6,6 +6,7 @@ softflowd's IPFIX counts this message's records too, and no options: the same li
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 _WRAP = 1 << 32
@@ -22,15 +23,29 @@ class Arrival(Enum):
     RESTART = 3
 
 
+@dataclass(slots=True)
+class Losses:
+    """What became of a sequence since it was first heard. Units: flows (v5), data records (IPFIX), packets (v9)."""
+
+    messages: int = 0
+    units: int = 0  # that came, in messages that could be counted
+    gaps: int = 0
+    missing: int = 0  # units that were not there when their turn was
+    recovered: int = 0  # units that came late: overtaken, not lost
+    late: int = 0  # messages
+    restarts: int = 0
+
+
 class Sequence:
     """The sequence of one exporter and observation domain.
 
     counts_itself: tolerate numbers that include the message's own records.
     """
 
-    __slots__ = ("_counts_itself", "_last", "_late", "_late_next", "_units")
+    __slots__ = ("_counts_itself", "_last", "_late", "_late_next", "_units", "losses")
 
     def __init__(self, *, counts_itself: bool = False) -> None:
+        self.losses = Losses()
         self._counts_itself = counts_itself
         self._last: int | None = None
         self._units: tuple[int, ...] | None = None  # the last message's; None: it could not be told
@@ -43,6 +58,18 @@ class Sequence:
         units: as the protocol wants it counted, then as some exporters do; None when a set could not be decoded.
         Returns how the message arrived, and how many units are missing before it.
         """
+        arrival, missing = self._judge(number, units)
+        losses = self.losses
+        losses.messages += 1
+        losses.units += units[0] if units else 0
+        losses.gaps += arrival is Arrival.GAP
+        losses.missing += missing
+        losses.late += arrival is Arrival.LATE
+        losses.recovered += units[0] if units and arrival is Arrival.LATE else 0
+        losses.restarts += arrival is Arrival.RESTART
+        return arrival, missing
+
+    def _judge(self, number: int, units: tuple[int, ...] | None) -> tuple[Arrival, int]:
         last, before = self._last, self._units
         if last is None or before is None or units is None:
             return self._accept(number, units), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,6 +62,11 @@ class Exporter:
         _remember(self._sequences, key, found, MAX_DOMAINS)
         return found
 
+    @property
+    def sequences(self) -> Mapping[tuple[int, int], Sequence]:
+        """Sequences by version and domain."""
+        return self._sequences
+
     def booted(self, domain: int, boot_s: float) -> None:
         """Remember when the uptime of a domain began (unix seconds), as its options say."""
         _remember(self._boots, domain, boot_s, MAX_DOMAINS)
@@ -78,6 +84,10 @@ class Exporters:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def items(self) -> Iterable[tuple[str, Exporter]]:
+        """Return what is remembered, the least recently used first."""
+        return self._known.items()
 
     def __getitem__(self, address: str) -> Exporter:
         found = self._known.get(address) or Exporter()
@@ -103,6 +113,7 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._sets: deque[tuple[str, TemplateKey, WaitingSet]] = deque()
         self.counts: Counter[tuple[str, TemplateKey]] = Counter()
+        self.given_up: Counter[str] = Counter()  # sets, by exporter
         self._octets = 0
 
     def add(self, exporter: str, key: TemplateKey, waiting: WaitingSet) -> int:
@@ -135,6 +146,8 @@ class WaitingRoom:
 
     def _drop_oldest(self) -> None:
         exporter, key, waiting = self._sets.popleft()
+        if exporter in self.given_up or len(self.given_up) < MAX_EXPORTERS:
+            self.given_up[exporter] += 1
         self._octets -= _weight(waiting)
         self.counts[exporter, key] -= 1
         if not self.counts[exporter, key]:

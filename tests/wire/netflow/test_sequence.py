@@ -82,3 +82,21 @@ def test_an_exporter_that_starts_anew_lost_nothing():
 def test_an_exporter_whose_first_messages_after_a_restart_were_lost_is_believed_soon():
     seen = counters([v9(sequence=number) for number in (500, 3, 4, 5, 6, 7, 9)])
     assert (seen.late_messages, seen.restarts, seen.lost_packets) == (2, 1, 1)
+
+
+def test_a_sequence_tells_what_came_what_is_missing_and_what_was_only_overtaken():
+    sequence = Sequence()
+    for number, units in ((10, 5), (15, 5), (30, 5), (20, 5), (35, 5), (0, 5)):
+        sequence.arrived(number, (units,))
+    losses = sequence.losses
+    assert (losses.messages, losses.units, losses.gaps, losses.missing) == (6, 30, 1, 10)
+    assert (losses.late, losses.recovered, losses.restarts) == (1, 5, 1)
+
+
+def test_what_is_given_up_for_want_of_a_template_is_told_by_exporter():
+    decoder = Decoder()
+    decoder.decode(ipfix(records(3)), "a", 0.0)
+    decoder.decode(ipfix(records(3)), "b", 50.0)
+    decoder.decode(ipfix(), "c", 61.0)
+    assert decoder.given_up == {"a": 1}
+    assert {exporter for exporter, _ in decoder.exporters.items()} == {"a", "b", "c"}
