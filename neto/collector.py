@@ -111,6 +111,7 @@ class _Leaf:
             config.intents,
             smooth=1,
             active_timeout_s=netflow.active_timeout_s,
+            max_loss=netflow.max_loss / 100,
             closed=self._recorder.closed,
         )
 

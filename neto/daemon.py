@@ -307,6 +307,7 @@ def demand_source(config: Config, term: int) -> NetflowAgent | Root:
         *network,
         smooth=netflow.smooth,
         active_timeout_s=netflow.active_timeout_s,
+        max_loss=netflow.max_loss / 100,
     )
 
 

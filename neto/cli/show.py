@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -21,6 +22,7 @@ from neto.store.sqlite_read import open_reader
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 HISTORY = 30
+HealthOption = Annotated[bool, typer.Option("--health", help="How well exporters are heard.")]
 
 Fetch = Callable[[Reader], Awaitable[Any]]
 Render = Callable[[Any], RenderableType]
@@ -86,7 +88,6 @@ def _render_history(told: Any) -> RenderableType:
 
 WHAT: dict[str, tuple[str, Fetch, Render]] = {
     "topology": ("Nodes and links, as BGP-LS tells them.", document("topology"), tables.topology),
-    "demand": ("Measured demand, and what could not be told.", document("demand"), tables.demand),
     "allocation": ("Who gets what over which path; how full each link is.", document("allocation"), tables.allocation),
     "peering": ("Peering links, and the exits of each prefix group.", document("peering"), tables.peering),
     "plan": ("The last change, step by step.", document("plan"), tables.plan),
@@ -101,13 +102,17 @@ WHAT: dict[str, tuple[str, Fetch, Render]] = {
 def _add(name: str, text: str, fetch: Fetch, render: Render) -> None:
     @app.command(name, help=text)
     def command(config: ConfigOption = DEFAULT_CONFIG, *, as_json: JsonOption = False) -> None:
-        told, standing = asyncio.run(_read(config, fetch))
-        if as_json:
-            print(json.dumps(told, indent=1))
-        else:
-            console = Console()
-            console.print(render(told))
-            console.print(Text(standing, style="dim"))
+        _show(config, fetch, render, as_json=as_json)
+
+
+def _show(config: Path, fetch: Fetch, render: Render, *, as_json: bool) -> None:
+    told, standing = asyncio.run(_read(config, fetch))
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        console = Console()
+        console.print(render(told))
+        console.print(Text(standing, style="dim"))
 
 
 async def _read(config: ConfigOption, fetch: Fetch) -> tuple[Any, str]:
@@ -117,6 +122,21 @@ async def _read(config: ConfigOption, fetch: Fetch) -> tuple[Any, str]:
         written = tables.ago(status.at) if status else "never"
         leads = "" if leader.process.pid else "; no daemon leads now"
         return await fetch(reader), f"as of {written}{leads}"
+
+
+@app.command("demand", help="Measured demand, and what could not be told.")
+def demand(config: ConfigOption = DEFAULT_CONFIG, *, health: HealthOption = False, as_json: JsonOption = False) -> None:
+    """Show the demand, or how well it is heard."""
+    fetch = document("demand")
+    _show(config, _health_of(fetch) if health else fetch, tables.health if health else tables.demand, as_json=as_json)
+
+
+def _health_of(fetch: Fetch) -> Fetch:
+    async def health(reader: Reader) -> Any:
+        told = await fetch(reader)
+        return {name: told[name] for name in ("health", "doubtful", "missing_exporters", "missing_leaves", "counters")}
+
+    return health
 
 
 for _name, (_text, _fetch, _render) in WHAT.items():

@@ -105,15 +105,30 @@ def demand(document: Document) -> RenderableType:
         right=("Mbit/s, at least",),
     )
     total = f"total {mbps(document['total_mbps'])} Mbit/s, measured {ago(document['ends'])}"
-    notes = [Text(f"{total}; unknown {mbps(document['unknown_mbps'])} Mbit/s")]
+    notes = [Text(f"{total}; unknown {mbps(document['unknown_mbps'])} Mbit/s"), *_silences(document)]
+    parts: list[RenderableType] = [rows, "", unknown, ""] if document["unknown_prefixes"] else [rows, ""]
+    return Group(*parts, *notes, _counters(document))
+
+
+def health(document: Document) -> RenderableType:
+    """How well each exporter, or each collector, is heard; and what that casts doubt on."""
+    rows = generic("Exporters" if any("exporter" in row for row in document["health"]) else "Collectors")
+    return Group(rows(document["health"]), "", *_silences(document), _counters(document))
+
+
+def _silences(document: Document) -> list[Text]:
+    """Who told nothing, or too little."""
+    notes = []
     if document["missing_exporters"]:
         notes.append(Text(f"silent exporters: {', '.join(document['missing_exporters'])}", style="yellow"))
     if document["missing_leaves"]:
         notes.append(Text(f"silent collectors: {', '.join(document['missing_leaves'])}", style="yellow"))
-    notes += [Text(f"{router}: {why}", style="yellow") for router, why in sorted(document["doubtful"].items())]
+    return notes + [Text(f"{router}: {why}", style="yellow") for router, why in sorted(document["doubtful"].items())]
+
+
+def _counters(document: Document) -> Text:
     counters = ", ".join(f"{name} {count}" for name, count in sorted(document["counters"].items()) if count)
-    parts: list[RenderableType] = [rows, "", unknown, ""] if document["unknown_prefixes"] else [rows, ""]
-    return Group(*parts, *notes, Text(f"collector: {counters or 'nothing yet'}", style="dim"))
+    return Text(f"collector: {counters or 'nothing yet'}", style="dim")
 
 
 def allocation(document: Document) -> RenderableType:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from neto.model.demand import DemandMatrix, PrefixDemand
 from neto.model.peering import Peering
 from neto.model.topology import Topology
-from neto.operation.trust import judge_demand, judge_topology, stand_in
+from neto.operation.trust import judge_demand, judge_topology, never_less, stand_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,31 @@ class Inputs:
             verdict = judge_demand(new, self.demand, max_jump=self.limits.max_demand_jump)
             self.demand_doubt = verdict.reason
             if verdict.believed:
-                for router in {rate.source for rate in new.rates}:
-                    told = tuple(rate for rate in new.rates if rate.source == router)
-                    self._last_seen[router] = (new.ends, told)
-                    self._first_heard.setdefault(router, now)
-                self.demand = stand_in(new, self._last_seen, self.limits.demand_ttl_s)
+                raised = never_less(new, self._last_seen, self.limits.demand_ttl_s)
+                self._remember(new, now)
+                self.demand = stand_in(raised, self._last_seen, self.limits.demand_ttl_s)
         if self.demand is not None and now - self.demand.ends > self.limits.demand_ttl_s:
             self.demand_doubt = f"demand is older than {self.limits.demand_ttl_s:.0f} s: no longer steered by it"
             self.demand = replace(self.demand, rates=(), ends=self.demand.ends)
+
+    @property
+    def demand_gaps(self) -> list[str]:
+        """Say of whom the demand that is worked with tells too little, and what is done about it."""
+        if self.demand is None:
+            return []
+        silent = [f"collector {leaf} is silent" for leaf in sorted(self.demand.missing_leaves)]
+        doubtful = [f"flows of {router}: {why}" for router, why in sorted(self.demand.doubtful.items())]
+        return silent + [f"{doubt}; its demand is taken for no less than before" for doubt in doubtful]
+
+    def _remember(self, new: DemandMatrix, now: float) -> None:
+        """Keep what each router told, for when it is silent or in doubt; of one in doubt what it told before."""
+        by_router: dict[str, list[PrefixDemand]] = {}
+        for rate in new.rates:
+            by_router.setdefault(rate.source, []).append(rate)
+        for router, told in by_router.items():
+            self._first_heard.setdefault(router, now)
+            if router not in new.doubtful or router not in self._last_seen:
+                self._last_seen[router] = (new.ends, tuple(told))
 
 
 def with_peer_sids(peering: Peering, peer_sids: Mapping[tuple[str, str], int]) -> Peering:

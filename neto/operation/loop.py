@@ -382,12 +382,14 @@ class ControlLoop:
         if self._inputs.topology is not None:
             documents["topology"] = report.topology(self._inputs.topology, self._parts.topology.problems)
         if self._inputs.demand is not None:
-            documents["demand"] = report.demand(self._inputs.demand, self._parts.demand.counters)
+            source = self._parts.demand
+            documents["demand"] = report.demand(self._inputs.demand, source.counters, source.health)
         return documents
 
     def _doubts(self) -> list[str]:
         """List what is not as it should be."""
         doubts = [doubt for doubt in (self._inputs.topology_doubt, self._inputs.demand_doubt) if doubt]
+        doubts += self._inputs.demand_gaps
         doubts += [f"{name} is unverified: {why}" for name, why in sorted(self._unread.items())]
         down = [name for name in self._config.inventory.router if name not in self._parts.routes.up]
         doubts += [f"BGP session to {name} is down" for name in down]

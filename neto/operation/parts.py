@@ -41,6 +41,10 @@ class DemandSource(Protocol):
     def counters(self) -> Mapping[str, int]:
         """Everything that moved, and everything that was dropped."""
 
+    @property
+    def health(self) -> Sequence[Mapping[str, object]]:
+        """How well each source of flows is heard, one row for each."""
+
 
 class DeviceReader(Protocol):
     """Command lines."""

@@ -46,8 +46,8 @@ def topology(now: Topology, problems: Sequence[str]) -> Document:
     }
 
 
-def demand(now: DemandMatrix, counters: Mapping[str, int]) -> Document:
-    """Rates by source, target and class; what could not be told; and the collector's counters."""
+def demand(now: DemandMatrix, counters: Mapping[str, int], health: Sequence[Mapping[str, object]] = ()) -> Document:
+    """Rates by source, target and class; what could not be told; the collector's counters and its exporters' health."""
     rates: dict[tuple[str, str, str], float] = defaultdict(float)
     for rate in now.rates:
         rates[rate.source, rate.target, rate.traffic_class] += rate.rate_mbps
@@ -70,6 +70,7 @@ def demand(now: DemandMatrix, counters: Mapping[str, int]) -> Document:
         "doubtful": dict(now.doubtful),
         "rates": rows,
         "counters": dict(counters),
+        "health": [dict(row) for row in health],
     }
 
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from neto.model.demand import DemandMatrix, PrefixDemand
+from neto.model.peering import Prefix
 from neto.model.topology import Topology
 
 
@@ -64,6 +65,32 @@ def judge_demand(new: DemandMatrix, last_good: DemandMatrix | None, *, max_jump:
 def total_mbps(demand: DemandMatrix) -> float:
     """Return the sum of all rates, Mbit/s."""
     return math.fsum(rate.rate_mbps for rate in demand.rates)
+
+
+def never_less(
+    new: DemandMatrix, last_seen: dict[str, tuple[float, tuple[PrefixDemand, ...]]], ttl_s: float
+) -> DemandMatrix:
+    """Raise what routers in doubt tell to what they last told without one: lost reports look like less traffic.
+
+    last_seen: by router, when (unix seconds) and what it last told. What is older than ttl_s is not used.
+    """
+    before = {
+        _atom(rate): rate
+        for router in new.doubtful
+        if router in last_seen and new.ends - last_seen[router][0] <= ttl_s
+        for rate in last_seen[router][1]
+    }
+    if not before:
+        return new
+    raised = {_atom(rate): rate for rate in new.rates}
+    for atom, rate in before.items():
+        if rate.source not in new.missing_exporters and (atom not in raised or raised[atom].rate_mbps < rate.rate_mbps):
+            raised[atom] = rate
+    return replace(new, rates=tuple(raised.values()))
+
+
+def _atom(rate: PrefixDemand) -> tuple[str, str, str, Prefix]:
+    return rate.source, rate.target, rate.traffic_class, rate.prefix
 
 
 def stand_in(

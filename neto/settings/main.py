@@ -65,6 +65,7 @@ class FlowExports(Section):
     # what was sent in it. It waits no longer than what comes shows to be needed: exporters that report every second
     # cost a second. 0: never wait; octets then count in the first window that is open when they are told.
     active_timeout_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    max_loss: Percent = 5.0  # % of a router's flows lost on the way beyond which its demand is in doubt
 
 
 class Netflow(FlowExports):

@@ -74,6 +74,7 @@ class World:
     states: dict[str, ForwardingState] = field(default_factory=lambda: dict.fromkeys(ROUTERS, ForwardingState()))
     plans: list = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    health: tuple[dict[str, object], ...] = ()
     problems: tuple[str, ...] = ()
     overloaded: frozenset[str] = frozenset()
 

@@ -6,7 +6,8 @@ from ipaddress import ip_network
 
 from neto.model.demand import DemandMatrix, PrefixDemand
 from neto.model.topology import Link, Node, Topology
-from neto.operation.trust import judge_demand, judge_topology, stand_in, total_mbps
+from neto.operation.inputs import Inputs, TrustLimits
+from neto.operation.trust import judge_demand, judge_topology, never_less, stand_in, total_mbps
 
 RING = Topology(
     nodes=tuple(Node(str(n)) for n in range(10)),
@@ -51,3 +52,33 @@ def test_a_silent_exporter_counts_with_what_it_last_told_until_that_is_too_old()
     seen = {"quiet": (60.0, (rate(7, "quiet"),))}
     assert total_mbps(stand_in(now, seen, ttl_s=50)) == 12
     assert total_mbps(stand_in(now, seen, ttl_s=30)) == 5
+
+
+def test_a_router_in_doubt_tells_no_less_than_before_until_that_is_too_old():
+    doubted = replace(
+        matrix(rate(5), rate(9, "b"), ends=100.0), doubtful={"a": "30% lost", "b": "30% lost", "c": "30% lost"}
+    )
+    seen = {
+        "a": (60.0, (rate(7), PrefixDemand("a", "c", "gold", ip_network("10.1.0.0/24"), 2.0))),
+        "b": (60.0, (rate(8, "b"),)),
+        "x": (60.0, (rate(99, "x"),)),
+    }
+    raised = never_less(doubted, seen, ttl_s=50)
+    assert sorted((r.source, r.target, r.rate_mbps) for r in raised.rates) == [
+        *(("a", "b", 7), ("a", "c", 2), ("b", "b", 9)),
+    ]
+    assert never_less(doubted, seen, ttl_s=30) == doubted
+    assert never_less(replace(doubted, doubtful={}), seen, ttl_s=50).rates == doubted.rates
+
+
+def test_what_a_router_in_doubt_tells_is_not_what_it_is_held_to_later():
+    inputs = Inputs(TrustLimits(max_topology_loss=0.3, max_demand_jump=10, demand_ttl_s=100))
+    inputs.hear_demand(matrix(rate(100), ends=10.0), 10.0)
+    for ends in (20.0, 30.0):
+        inputs.hear_demand(replace(matrix(rate(50), ends=ends), doubtful={"a": "30% lost"}), ends)
+        assert total_mbps(inputs.demand) == 100
+        assert inputs.demand_gaps == ["flows of a: 30% lost; its demand is taken for no less than before"]
+    inputs.hear_demand(replace(matrix(rate(50), ends=120.0), doubtful={"a": "30% lost"}), 120.0)
+    assert total_mbps(inputs.demand) == 50
+    inputs.hear_demand(replace(matrix(rate(60), ends=130.0), missing_leaves=frozenset({"fra"})), 130.0)
+    assert inputs.demand_gaps == ["collector fra is silent"]

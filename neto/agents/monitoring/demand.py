@@ -8,7 +8,7 @@ where they report every minute. What comes later counts in the oldest window tha
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -86,6 +86,10 @@ class FlowAggregator:
         self._begins = 0.0  # of the oldest open window: the first begins when we do
         self._open_octets = 0
         self._heard: dict[str, float] = {}  # when each router's exports last came
+        self._tell_sampling: set[str] = set()  # routers that ever told it
+        self._untold: Counter[str] = (
+            Counter()
+        )  # records of such routers whose sampling is not told, since a window closed
 
     @property
     def lag_s(self) -> float:
@@ -124,7 +128,7 @@ class FlowAggregator:
         account.unknown += unknown_octets
         account.matched += total - ignored_octets - local_octets - unknown_octets
         account.received += total
-        self.records_sampling_unknown += int((~flows.sampling_told).sum())
+        self._note_sampling(flows, router)
         if unknown_octets:
             self._heavy.add(self._prefix_keys(flows, router)[unknown], octets[unknown])
         row = self._classifier.source_row(router)
@@ -208,7 +212,7 @@ class FlowAggregator:
             *(counted.begins, ends, counted.space, counted.cells, counted.octets, counted.unknown),
             top=top,
             heard=heard,
-            doubtful=self._doubts(),
+            doubtful=self._doubted(),
         )
         self._open_octets -= closed.total
         self._oldest, self._begins = window + 1, ends
@@ -216,6 +220,20 @@ class FlowAggregator:
         self.closed.append(closed)
         if self._on_closed:
             self._on_closed(closed)
+
+    def _note_sampling(self, flows: Flows, router: str) -> None:
+        untold = len(flows) - int(np.count_nonzero(flows.sampling_told))
+        self.records_sampling_unknown += untold
+        if untold < len(flows):
+            self._tell_sampling.add(router)
+        elif router in self._tell_sampling:
+            self._untold[router] += untold
+
+    def _doubted(self) -> dict[str, str]:
+        """Routers that told too little since a window was last closed, and why we know."""
+        sampled = {router: f"sampling of {count} flow records was not told" for router, count in self._untold.items()}
+        self._untold.clear()
+        return {**sampled, **self._doubts()}
 
     def _cut(self, window: int, begins: float, ends: float) -> DemandWindow:
         """Take what was counted up to the end of a window."""

@@ -19,6 +19,7 @@ import structlog
 
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.demand import ACTIVE_TIMEOUT_S, FlowAggregator
+from neto.agents.monitoring.health import MAX_LOSS, Health
 from neto.model.demand import DemandMatrix
 from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents
@@ -41,6 +42,7 @@ class NetflowAgent:
     """Listens for flow exports and says what demand they amount to.
 
     listen: address and port. smooth: windows that `demand` averages over. active_timeout_s: of the exporters.
+    max_loss: share of an exporter's flows lost on the way beyond which its router's demand is in doubt.
     receive_buffer: octets to ask the kernel for. closed: called with each window that is closed. Datagrams from
     addresses that are no router's `exporters` are counted and not read.
     """
@@ -55,6 +57,7 @@ class NetflowAgent:
         *,
         smooth: int = 3,
         active_timeout_s: float = ACTIVE_TIMEOUT_S,
+        max_loss: float = MAX_LOSS,
         receive_buffer: int = 16 << 20,
         closed: Callable[[DemandWindow], None] | None = None,
     ) -> None:
@@ -65,9 +68,15 @@ class NetflowAgent:
         self._decoder = Decoder()
         classifier = Classifier(inventory, peering, intents)
         self._aggregator = FlowAggregator(
-            classifier, window_s, smooth, active_timeout_s=active_timeout_s, closed=closed
+            classifier,
+            window_s,
+            smooth,
+            active_timeout_s=active_timeout_s,
+            closed=closed,
+            doubts=lambda: self._health.doubts(self._router_of),
         )
         self._router_of = _exporters(inventory)
+        self._health = Health(self._decoder, self._aggregator.clocks, max_loss=max_loss)
         self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
         self._buffer = memoryview(bytearray(_LARGEST))
         self._quieted: OrderedDict[str, float] = OrderedDict()
@@ -84,6 +93,11 @@ class NetflowAgent:
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
         return self._aggregator.demand(now)
+
+    @property
+    def health(self) -> list[dict[str, object]]:
+        """How well each exporter is heard, one row for each of its observation domains."""
+        return self._health.rows(self._router_of)
 
     @property
     def counters(self) -> dict[str, int]:

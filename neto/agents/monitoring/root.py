@@ -143,6 +143,12 @@ class Root:
         return demand_matrix(windows, self._space, self._expected) if windows else None
 
     @property
+    def health(self) -> list[dict[str, object]]:
+        """When each collector last told a window, one row for each."""
+        heard = self._receiver.heard if self._receiver else {}
+        return [{"collector": leaf, "last_window_came": heard.get(leaf)} for leaf in self._leaves]
+
+    @property
     def counters(self) -> dict[str, int]:
         """All that came in and what became of it, by name."""
         parts = (self._merger, self._receiver, self._ring)

@@ -335,3 +335,19 @@ def test_every_closed_window_is_passed_on_once():
         aggregator.add(columns, "nyc1", T0 + 10 * tick)
     aggregator.flush(T0 + 41)
     assert [(window.begins - T0, window.total) for window in passed] == [(10 * n, 1000) for n in range(5)]
+
+
+def test_a_router_that_no_longer_tells_its_sampling_is_in_doubt_for_that_window():
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, doubts=lambda: {"lon1": "lost much"})
+    aggregator.roll(T0)
+    (sampled,) = exported([flow("10.2.0.7", 1000, GOLD)], form="v5", sampling=10)
+    (unsampled,) = exported([flow("10.2.0.7", 1000, GOLD)], form="v5")
+    aggregator.add(unsampled, "lon1", T0 + 1)  # it never told any
+    aggregator.add(sampled, "nyc1", T0 + 1)
+    assert aggregator.demand(T0 + 10).doubtful == {"lon1": "lost much"}
+    aggregator.add(unsampled, "nyc1", T0 + 11)
+    expected = {"lon1": "lost much", "nyc1": "sampling of 1 flow records was not told"}
+    assert aggregator.demand(T0 + 25).doubtful == expected
+    assert aggregator.closed[-1].doubtful == expected
+    aggregator.roll(T0 + 35)
+    assert aggregator.closed[-1].doubtful == {"lon1": "lost much"}

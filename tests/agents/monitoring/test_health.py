@@ -1,0 +1,79 @@
+"""What was lost, overtaken or could not be read is told by exporter, and puts its router in doubt."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from neto.agents.monitoring.clocks import Clocks
+from neto.agents.monitoring.health import Health
+from neto.lab.export import Exporter, Flow
+from neto.wire.netflow import Decoder
+
+FLOW = Flow(IPv4Address("10.1.0.1"), IPv4Address("10.2.0.1"), 1000, 1)
+ROUTERS = {"192.0.2.1": "nyc1", "192.0.2.2": "nyc1", "192.0.2.3": "lon1"}
+T0 = 1_800_000_000.0
+
+
+class Line:
+    """Exporters, and a line to them that may lose and reorder."""
+
+    def __init__(self):
+        self.decoder, self.clocks = Decoder(), Clocks()
+        self.health = Health(self.decoder, self.clocks, max_loss=0.05)
+        self.exporters = {}
+
+    def packets(self, address, form, count):
+        exporter = self.exporters.setdefault(address, Exporter(form, 7, template_every_s=1e9))
+        return [packet for _ in range(count) for packet in exporter.packets([FLOW], T0)]
+
+    def hears(self, address, packets):
+        for packet in packets:
+            for flows in self.decoder.decode(packet, address, T0).flows:
+                self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, T0)
+
+    def row(self, address):
+        (row,) = [row for row in self.health.rows(ROUTERS) if row["exporter"] == address]
+        return row
+
+
+def test_each_exporter_and_domain_has_a_row_with_what_it_lost_in_its_own_units():
+    line = Line()
+    for address, form in (("192.0.2.1", "v9"), ("192.0.2.3", "ipfix")):
+        packets = line.packets(address, form, 21)
+        line.hears(address, packets[:10] + packets[14:])
+    assert line.row("192.0.2.1") | {"messages": 18, "lost": 4, "gaps": 1} == line.row("192.0.2.1")
+    assert line.row("192.0.2.3")["lost"] == 4
+    assert line.row("192.0.2.3")["lost_share"] == 4 / 22  # an options record counts in IPFIX
+    assert (line.row("192.0.2.1")["unit"], line.row("192.0.2.3")["unit"]) == ("packets", "flows")
+    assert (line.row("192.0.2.1")["router"], line.row("192.0.2.1")["domain"]) == ("nyc1", 7)
+
+
+def test_what_was_only_overtaken_is_not_lost():
+    line = Line()
+    packets = line.packets("192.0.2.1", "v9", 10)
+    packets[4], packets[5] = packets[5], packets[4]
+    line.hears("192.0.2.1", packets)
+    row = line.row("192.0.2.1")
+    assert (row["lost"], row["late"], row["gaps"]) == (0, 1, 1)
+    assert line.health.doubts(ROUTERS) == {}
+
+
+def test_a_router_is_in_doubt_while_it_loses_much_and_no_longer():
+    line = Line()
+    packets = line.packets("192.0.2.3", "ipfix", 41)
+    line.hears("192.0.2.3", packets[:20])
+    assert line.health.doubts(ROUTERS) == {}
+    line.hears("192.0.2.3", packets[25:35])
+    assert line.health.doubts(ROUTERS) == {"lon1": "33% of what its exporters sent was lost on the way"}
+    line.hears("192.0.2.3", packets[35:])
+    assert line.health.doubts(ROUTERS) == {}
+
+
+def test_data_without_a_template_puts_its_router_in_doubt_until_the_template_comes():
+    line = Line()
+    packets = line.packets("192.0.2.2", "ipfix", 3)
+    line.hears("192.0.2.2", packets[1:])
+    assert line.health.doubts(ROUTERS) == {"nyc1": "3 sets of flows have no template yet"}
+    assert line.row("192.0.2.2")["waiting_sets"] == 3
+    line.hears("192.0.2.2", packets[:1])
+    assert line.health.doubts(ROUTERS) == {}
