@@ -1,0 +1,141 @@
+"""Estimates of latency against other people's statistics, and samples that are not believed."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from neto.agents.monitoring.latency import LatencyRules, LatencyTable, interval
+from neto.model.peering import Isp, Peering, PeeringLink, PrefixGroup
+from neto.wire.samples import Sample
+
+NOW = 1_700_000_000.0
+PEERING = Peering(
+    isps=(Isp("isp", 64500),),
+    links=(PeeringLink("fra-a", "fra1", "isp", 1000.0), PeeringLink("lon-a", "lon1", "isp", 1000.0)),
+    groups=(
+        PrefixGroup("eu", (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))),
+        PrefixGroup("us", (ip_network("198.51.100.0/24"),)),
+    ),
+)
+
+
+def sample(rtt_ms=10.0, *, age_s=1.0, link="fra-a", vantage="fra1", prefix="192.0.2.0/24", loss=0.0, n=5):
+    return Sample(NOW - age_s, vantage, link, ip_network(prefix), None if loss == 1 else rtt_ms, loss, n)
+
+
+def table(samples, **rules):
+    told = LatencyTable(PEERING, LatencyRules(**rules))
+    told.add(samples, NOW)
+    return told
+
+
+@pytest.mark.parametrize("count", [*range(1, 40), 64, 101])
+def test_the_interval_is_the_narrowest_that_holds_the_median_with_95_percent(count):
+    outside, confidence = interval(count)
+
+    def chance(k):
+        return 1 - 2 * binom.cdf(k, count, 0.5)
+
+    assert confidence == pytest.approx(chance(outside))
+    possible = [k for k in range((count - 1) // 2 + 1) if chance(k) >= 0.95]
+    assert outside == max(possible, default=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0.1, 9999), min_size=6, max_size=101))
+def test_the_estimate_is_the_median_inside_its_interval(rtts):
+    samples = [sample(rtt, age_s=1 + at / 1000) for at, rtt in enumerate(rtts)]
+    (found,) = table(samples).estimates(NOW)
+    assert found.rtt_ms == pytest.approx(statistics.median(rtts))
+    assert found.low_ms <= found.rtt_ms <= found.high_ms
+    assert (found.samples, found.probes, found.peering_link, found.prefix_group) == (
+        len(rtts),
+        5 * len(rtts),
+        "fra-a",
+        "eu",
+    )
+    assert found.delay_us == pytest.approx(found.rtt_ms * 1000 / 2)
+
+
+def test_the_interval_holds_the_true_median_as_often_as_it_says():
+    chance = random.Random(7)
+    held = 0
+    for _ in range(400):
+        rtts = [10 + chance.expovariate(0.2) for _ in range(25)]  # median 10 + ln 2 / 0.2
+        samples = [sample(rtt, age_s=1 + at / 1000) for at, rtt in enumerate(rtts)]
+        (found,) = table(samples).estimates(NOW)
+        held += found.low_ms <= 10 + 0.6931471805599453 / 0.2 <= found.high_ms
+    assert held / 400 >= 0.93
+
+
+def test_a_minority_of_absurd_samples_moves_the_median_little():
+    good = [sample(10 + at / 10, age_s=1 + at) for at in range(20)]
+    absurd = [sample(9000.0, age_s=30 + at) for at in range(9)]
+    (before,), (after,) = table(good).estimates(NOW), table(good + absurd).estimates(NOW)
+    assert after.rtt_ms - before.rtt_ms < 1
+
+
+def test_few_samples_are_no_estimate():
+    assert table([sample(10.0, age_s=at) for at in range(5)]).estimates(NOW) == []
+    assert len(table([sample(10.0, age_s=at) for at in range(6)]).estimates(NOW)) == 1
+
+
+def test_samples_grow_old():
+    told = table([sample(10.0, age_s=at) for at in range(10)], max_age_s=60.0)
+    assert told.estimates(NOW + 50)[0].age_s == 50
+    assert told.estimates(NOW + 56) == []  # four are left
+
+
+def test_loss_is_that_of_all_probes():
+    samples = [sample(10.0, age_s=at, loss=0.0, n=10) for at in range(6)] + [sample(loss=1, age_s=9, n=40)]
+    (found,) = table(samples).estimates(NOW)
+    assert found.loss == pytest.approx(0.4)
+    assert (found.samples, found.probes) == (6, 100)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (sample(age_s=-6), "future"), (sample(age_s=901), "old"), (sample(link="x"), "unknown_link"),
+        (sample(vantage="lon1"), "unknown_vantage"), (sample(prefix="203.0.113.0/24"), "unknown_prefix"),
+        (sample(prefix="192.0.0.0/16"), "unknown_prefix"),
+    ],
+)  # fmt: skip
+def test_what_is_not_to_be_believed_is_counted_and_moves_nothing(wrong, why):
+    good = [sample(10.0 + at, age_s=at) for at in range(1, 8)]
+    told = table(good)
+    before = told.estimates(NOW)
+    told.add([replace(wrong, rtt_ms=wrong.rtt_ms + at) for at in range(50)], NOW)
+    assert told.estimates(NOW) == before
+    assert told.counters[why] == 50
+    assert told.counters["accepted"] == 7
+
+
+def test_the_same_sample_twice_counts_once():
+    """MQTT and HTTP deliver at least once."""
+    told = table([sample(10.0)] * 20)
+    assert (told.counters["accepted"], told.counters["repeated"]) == (1, 19)
+
+
+def test_a_sample_of_a_part_of_a_prefix_counts_for_its_group():
+    samples = [sample(10.0, age_s=at, prefix=p) for at, p in enumerate(["192.0.2.128/25", "2001:db8:1::/48"] * 3)]
+    assert table(samples).estimates(NOW)[0].samples == 6
+
+
+def test_memory_is_bounded():
+    told = table([sample(10.0, age_s=at / 100) for at in range(5000)])
+    assert told.estimates(NOW)[0].samples == 101
+
+
+def test_a_reload_forgets_what_is_gone():
+    told = table([sample(10.0, age_s=at) for at in range(6)])
+    told.reload(replace(PEERING, groups=PEERING.groups[1:]))
+    assert told.estimates(NOW) == []
