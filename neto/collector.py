@@ -28,7 +28,7 @@ from neto.ha.lock import try_acquire
 from neto.settings.broker import broker
 from neto.settings.collector import CollectorConfig, load_collector
 
-SPOOL, LOCK = "collector.db", "collector.lock"
+SPOOL, LOCK, EXPORTERS = "collector.db", "collector.lock", "exporters.json"
 _SAY_EVERY_S = 60.0
 
 _log = structlog.get_logger("collector")
@@ -112,6 +112,7 @@ class _Leaf:
             smooth=1,
             active_timeout_s=netflow.active_timeout_s,
             max_loss=netflow.max_loss / 100,
+            memory=config.settings.state_dir / EXPORTERS,
             closed=self._recorder.closed,
         )
 

@@ -41,6 +41,7 @@ from neto.wire.exabgp import Event, ExaBgpConfig, Family, Neighbor, PeerDown, Pe
 GOODBYE_S = 10.0  # for routers to take the withdrawals when we are told to stop
 DATABASE = "neto.db"
 DEMAND = "demand.db"
+EXPORTERS = "exporters.json"
 LOCK = "leader.lock"
 
 _log = structlog.get_logger("daemon")
@@ -308,6 +309,7 @@ def demand_source(config: Config, term: int) -> NetflowAgent | Root:
         smooth=netflow.smooth,
         active_timeout_s=netflow.active_timeout_s,
         max_loss=netflow.max_loss / 100,
+        memory=config.settings.state_dir / EXPORTERS,
     )
 
 

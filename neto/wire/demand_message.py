@@ -149,7 +149,7 @@ def decode_commits(answer: bytes) -> tuple[Key, ...]:
     """Read an answer. Raises WireError for what is none."""
     try:
         read = _ANSWERS.decode(answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise WireError(f"answer cannot be read: {error}") from error
     if read.version != VERSION:
         raise WireError(f"answer of version {read.version}; expected {VERSION}: update the older of the two")

@@ -84,7 +84,7 @@ class Collector:
         self.config = directory / "neto-collector.toml"
         self.log = directory / "log"
         self.octets = 0
-        self._exporter = Exporter("ipfix", 1, template_every_s=0.0)
+        self._exporter = Exporter("ipfix", 1, template_every_s=1e9)
 
     def start(self):
         with self.log.open("ab") as log:
@@ -164,14 +164,19 @@ async def test_a_leaf_killed_with_a_full_spool_tells_all_of_it_once_and_a_clean_
         leaf.export(1_000_003)
         await asyncio.sleep(0.2)
     leaf.until(lambda: leaf.spooled() == leaf.octets)
-    leaf.kill()
+    leaf.end()  # templates are told once, and remembered
     leaf.starts = 2
+    leaf.start()
+    leaf.export(77)
+    leaf.until(lambda: leaf.spooled() == leaf.octets)
+    leaf.kill()
+    leaf.starts = 3
     leaf.start()
     leaf.export(500)  # in a window that is still open when it is told to stop
     await asyncio.sleep(0.1)
     leaf.end()
     assert leaf.spooled() == leaf.octets
-    leaf.starts = 3
+    leaf.starts = 4
     leaf.start()
     mosquitto.start()
     assert await at_root(leaf, Broker("127.0.0.1", mosquitto.port), leaf.octets) == leaf.octets

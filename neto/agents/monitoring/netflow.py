@@ -14,12 +14,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from ipaddress import IPv6Address, ip_address
+from pathlib import Path
 
 import structlog
 
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.demand import ACTIVE_TIMEOUT_S, FlowAggregator
 from neto.agents.monitoring.health import MAX_LOSS, Health
+from neto.agents.monitoring.memory import Memory
 from neto.model.demand import DemandMatrix
 from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents
@@ -43,8 +45,9 @@ class NetflowAgent:
 
     listen: address and port. smooth: windows that `demand` averages over. active_timeout_s: of the exporters.
     max_loss: share of an exporter's flows lost on the way beyond which its router's demand is in doubt.
-    receive_buffer: octets to ask the kernel for. closed: called with each window that is closed. Datagrams from
-    addresses that are no router's `exporters` are counted and not read.
+    receive_buffer: octets to ask the kernel for. closed: called with each window that is closed. memory: file that
+    keeps templates and sampling over restarts. Datagrams from addresses that are no router's `exporters` are counted
+    and not read.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class NetflowAgent:
         max_loss: float = MAX_LOSS,
         receive_buffer: int = 16 << 20,
         closed: Callable[[DemandWindow], None] | None = None,
+        memory: Path | None = None,
     ) -> None:
         self.bound: tuple[str, int] | None = None  # where it listens, while it does
         self._listen = listen
@@ -76,6 +80,7 @@ class NetflowAgent:
             doubts=lambda: self._health.doubts(self._router_of),
         )
         self._router_of = _exporters(inventory)
+        self._memory = Memory(memory, self._decoder.exporters) if memory else None
         self._health = Health(self._decoder, self._aggregator.clocks, max_loss=max_loss)
         self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
         self._buffer = memoryview(bytearray(_LARGEST))
@@ -116,6 +121,13 @@ class NetflowAgent:
 
         Raises OSError when the address cannot be bound.
         """
+        if self._memory is None:
+            await self._receive_on()
+        else:
+            async with self._memory.kept():
+                await self._receive_on()
+
+    async def _receive_on(self) -> None:
         loop = asyncio.get_running_loop()
         with _open(self._listen, self._receive_buffer) as receiver:
             address, port = receiver.getsockname()[:2]

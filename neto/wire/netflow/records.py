@@ -18,7 +18,7 @@ Unsigned = npt.NDArray[np.uint64]
 Float = npt.NDArray[np.float64]
 
 _NTP_TO_UNIX_S = 2_208_988_800  # 1900 to 1970
-_LONGEST_INTERVAL = 1 << 32
+LONGEST_INTERVAL = 1 << 32
 _FRACTION = 1 << 32  # of a second, in an NTP timestamp
 
 
@@ -252,5 +252,5 @@ def _fill(told: Float, of: Float, looked_at: Float) -> None:
     """Write of / looked_at where nothing was told and it is an interval that a sampler can have."""
     with np.errstate(all="ignore"):
         interval = of / looked_at
-        usable = np.isnan(told) & (interval >= 1) & (interval <= _LONGEST_INTERVAL)
+        usable = np.isnan(told) & (interval >= 1) & (interval <= LONGEST_INTERVAL)
     told[usable] = interval[usable]

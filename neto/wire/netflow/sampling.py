@@ -48,6 +48,21 @@ class Samplers:
                 for key in ((domain, kind, number), (None, kind, number)):
                     self._known[key] = interval
                     self._known.move_to_end(key)
+        self._settle()
+
+    @property
+    def known(self) -> Mapping[Key, float]:
+        """Intervals by what they were announced for, the least recently announced first."""
+        return self._known
+
+    def restore(self, known: Iterable[tuple[Key, float]]) -> None:
+        """Take in what was announced before, as `known` told it; what was announced since counts for more."""
+        for key, interval in known:
+            self._known.setdefault(key, interval)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Give up what is too much, and see whether the samplers agree."""
         while len(self._known) > MAX_SAMPLERS:
             self._known.popitem(last=False)
         samplers = {interval for (_, kind, _), interval in self._known.items() if kind == "sampler"}

@@ -63,6 +63,16 @@ class Exporter:
         return found
 
     @property
+    def templates(self) -> Mapping[TemplateKey, Layout]:
+        """Templates that are in use, the least recently used first."""
+        return self._templates
+
+    @property
+    def boots(self) -> Mapping[int, float]:
+        """When uptimes began (unix seconds), by domain."""
+        return self._boots
+
+    @property
     def sequences(self) -> Mapping[tuple[int, int], Sequence]:
         """Sequences by version and domain."""
         return self._sequences

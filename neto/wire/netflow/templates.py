@@ -48,17 +48,37 @@ class Template:
     layout: Layout | None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The field specifiers of a template record, and how they are to be read."""
+
+    version: int
+    scope: int  # fields of it, the first ones
+    options: bool
+    specifiers: bytes
+
+    def record(self, number: int) -> bytes:
+        """Write the template record again, under a number."""
+        count = sum(1 for _ in _fields(self.specifiers, self.version, self.scope))
+        if not self.options:
+            return struct.pack("!HH", number, count) + self.specifiers
+        if self.version == IPFIX:
+            return struct.pack("!HHH", number, count, self.scope) + self.specifiers
+        return struct.pack("!HHH", number, 4 * self.scope, 4 * (count - self.scope)) + self.specifiers
+
+
 class Layout:
     """What is known of records with one list of fields.
 
     length: octets of a record, the fewest when lengths vary. dtype: the known elements, named by number.
-    options: the records describe the exporter, not flows.
+    options: the records describe the exporter, not flows. source: what it was compiled from, as a template record.
     """
 
-    __slots__ = ("__weakref__", "_steps", "dtype", "length", "options")
+    __slots__ = ("__weakref__", "_steps", "dtype", "length", "options", "source")
 
-    def __init__(self, fields: Sequence[Field], *, options: bool = False) -> None:
+    def __init__(self, fields: Sequence[Field], *, options: bool = False, source: Source | None = None) -> None:
         self.options = options
+        self.source = source
         self.length = sum(1 if field.length == VARIABLE else field.length for field in fields)
         if not 0 < self.length <= MAX_RECORD:
             raise WireError(f"a record of {self.length} octets; expected 1 to {MAX_RECORD}")
@@ -195,7 +215,8 @@ def _layout(specifiers: bytes, version: int, scope: int, *, options: bool) -> La
     key = struct.pack("!HH?", version, scope, options) + specifiers
     layout = _INTERN.get(key)
     if layout is None:
-        layout = _INTERN[key] = Layout(list(_fields(specifiers, version, scope)), options=options)
+        source = Source(version, scope, options, specifiers)
+        layout = _INTERN[key] = Layout(list(_fields(specifiers, version, scope)), options=options, source=source)
     return layout
 
 

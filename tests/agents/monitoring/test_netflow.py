@@ -29,8 +29,8 @@ FLOW = Flow(ip_address("10.1.0.1"), ip_address("10.2.0.1"), 5_000, 5, 46 << 2, 1
 
 
 @contextlib.asynccontextmanager
-async def running(window_s=0.2):
-    agent = NetflowAgent(("127.0.0.1", 0), window_s, INVENTORY, Peering(), INTENTS)
+async def running(window_s=0.2, **options):
+    agent = NetflowAgent(("127.0.0.1", 0), window_s, INVENTORY, Peering(), INTENTS, **options)
     task = asyncio.create_task(agent.run())
     await until(lambda: agent.bound)
     yield agent
@@ -92,3 +92,35 @@ async def test_a_reload_changes_whose_exports_are_read():
         agent.reload(Inventory((), ()), Peering(), INTENTS)
         send(agent, Exporter("v5").packets([FLOW], time.time()))
         await until(lambda: agent.counters["unknown_exporters"] == 1)
+
+
+async def test_templates_and_sampling_outlive_a_restart(tmp_path):
+    exporter = Exporter("ipfix", 3, sampling=100, template_every_s=1e9)
+    memory = tmp_path / "exporters.json"
+    async with running(memory=memory) as agent:
+        send(agent, exporter.packets([FLOW], time.time()))
+        await until(lambda: agent.counters["records"] == 1)
+    async with running(memory=memory) as agent:
+        send(agent, exporter.packets([FLOW], time.time()))
+        await until(lambda: agent.counters["octets_received"] == 5000)
+        assert agent.counters["records_sampling_unknown"] == 0
+
+
+async def test_a_memory_that_cannot_be_read_or_written_stops_nothing(tmp_path):
+    memory = tmp_path / "nowhere" / "exporters.json"
+    async with running(memory=memory) as agent:
+        assert agent.counters["records"] == 0
+    memory.parent.mkdir()
+    memory.write_bytes(b"\xff junk")
+    async with running(memory=memory) as agent:
+        send(agent, Exporter("ipfix", 3).packets([FLOW], time.time()))
+        await until(lambda: agent.counters["records"] == 1)
+    assert b'"version":1' in memory.read_bytes()
+
+
+async def test_the_health_of_what_is_heard_is_told_by_router():
+    async with running() as agent:
+        send(agent, Exporter("v9", 7).packets([FLOW], time.time()))
+        await until(lambda: agent.counters["records"] == 1)
+        (row,) = agent.health
+        assert (row["router"], row["domain"], row["version"], row["lost"]) == ("nyc1", 7, "v9", 0)
