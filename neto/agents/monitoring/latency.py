@@ -21,6 +21,7 @@ from neto.wire.samples import Sample
 
 _CONFIDENCE = 0.95
 _PER_PAIR = 101  # newest samples that are kept of one group behind one link
+_NEWEST, _BLACKHOLE = 3, 0.5  # so many samples in a row that lost so much
 _AHEAD_S = 5.0  # that a probe's clock may be
 
 
@@ -91,6 +92,21 @@ class LatencyTable:
                 )
             )
         return found
+
+    def failing(self, now: float) -> frozenset[tuple[str, str]]:
+        """Return the (link, group) pairs that lose what is sent: their newest samples say so, one like the other.
+
+        Not those of a group that fails behind every link that is measured: that is its end, or our probes.
+        """
+        dead: set[tuple[str, str]] = set()
+        alive: set[str] = set()
+        for pair, told in self._samples.items():
+            newest = sorted((s for s in told if now - s.ts <= self._rules.max_age_s), key=lambda s: -s.ts)[:_NEWEST]
+            if len(newest) == _NEWEST and all(sample.loss >= _BLACKHOLE for sample in newest):
+                dead.add(pair)
+            elif newest:
+                alive.add(pair[1])
+        return frozenset(pair for pair in dead if pair[1] in alive)
 
     def _doubt(self, sample: Sample, group: str, now: float) -> str:
         """Say why a sample is not to be believed; "" when it is."""

@@ -139,3 +139,14 @@ def test_a_reload_forgets_what_is_gone():
     told = table([sample(10.0, age_s=at) for at in range(6)])
     told.reload(replace(PEERING, groups=PEERING.groups[1:]))
     assert told.estimates(NOW) == []
+
+
+def test_three_samples_that_lost_most_are_a_black_hole_where_another_way_works():
+    good = [sample(10.0, age_s=20 + at) for at in range(10)]
+    lost = [sample(loss=1, age_s=10 - at) for at in range(3)]
+    other = [sample(12.0, age_s=5, link="lon-a", vantage="lon1")]
+    assert table([*good, *other, *lost[:2]]).failing(NOW) == frozenset()
+    assert table([*good, *other, *lost]).failing(NOW) == {("fra-a", "eu")}
+    assert table([*good, *other, *lost, sample(10.0, age_s=1)]).failing(NOW) == frozenset()
+    assert table([*good, *lost]).failing(NOW) == frozenset()  # nothing else reaches it either
+    assert table([*good, *other, *lost], max_age_s=60.0).failing(NOW + 60) == frozenset()
