@@ -48,7 +48,15 @@ def test_a_surely_nearer_exit_is_taken_after_it_was_confirmed():
 )  # fmt: skip
 def test_what_is_not_surely_nearer_moves_nothing(estimates):
     """Too little gained, intervals that overlap, more loss, or an exit that was not measured."""
-    assert run(None, estimates, 50).exit == "a"
+    standing = run(None, estimates, 50)
+    assert (standing.exit, standing.reverts) == ("a", 0)
+
+
+def test_candidates_that_take_turns_are_not_confirmed():
+    standing = None
+    for cycle in range(60):
+        standing = step(standing, "a", told(a=30, b=20 + cycle % 2, c=21 - cycle % 2), cycle * CYCLE_S, POLICY)
+    assert standing.exit == "a"
 
 
 def test_a_candidate_that_comes_and_goes_is_not_confirmed():

@@ -124,6 +124,20 @@ def test_limits_cap_what_changes(rates, shares, most, shift):
             assert found.held_back >= len(rates) - len(found.exits) >= 0
 
 
+def test_what_runs_is_brought_to_the_shares_with_few_moves():
+    rates = dict.fromkeys(PREFIXES, 1.0)
+    found = split(rates, {"a": 0.5, "b": 0.5}, dict.fromkeys(PREFIXES, "a"), FREE)
+    assert carried(rates, found.exits) == {"a": 20, "b": 20, "c": 0}
+    assert len(found.moved) == 20
+
+
+def test_an_exit_that_is_off_by_less_than_the_tolerance_is_left_so():
+    rates = dict.fromkeys(PREFIXES, 1.0)
+    running = {prefix: "a" if at < 22 else "b" for at, prefix in enumerate(PREFIXES)}  # off by 5 %
+    assert split(rates, {"a": 0.5, "b": 0.5}, running, SplitLimits(tolerance=0.06)).moved == frozenset()
+    assert len(split(rates, {"a": 0.5, "b": 0.5}, running, SplitLimits(tolerance=0.04)).moved) == 1
+
+
 def test_with_no_exit_everything_stays_on_plain_bgp():
     assert split({PREFIXES[0]: 1.0}, {}, {PREFIXES[0]: "a"}).exits == {}
     assert split({PREFIXES[0]: 1.0}, {"a": 0.0}, {}).exits == {}
