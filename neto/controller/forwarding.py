@@ -39,6 +39,9 @@ class Forwarding:
             for router in inventory.routers
             if router.name in joint.node_row
         }
+        self.most_policies: Mapping[str, int] = {
+            router.name: router.max_policies for router in inventory.routers if router.max_policies is not None
+        }
         self.class_row: Mapping[str, int] = {each.name: row for row, each in enumerate(classes)}
         named = [min(each.dscp, default=-1) for each in classes[:-1]]
         self._dscp = [*named, -1]  # a code point that tells the class; the last takes all that nobody names

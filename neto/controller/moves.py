@@ -7,6 +7,7 @@ moves before anything else does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -87,6 +88,12 @@ def broken_policies(
     return frozenset(broken)
 
 
+def _full(waiting: Sequence[PolicyMove]) -> str:
+    """Say which head-ends have no room for policies; "" when all have."""
+    heads = sorted({move.key.headend for move in waiting})
+    return f"no room for another policy on {', '.join(heads)}" if heads else ""
+
+
 @dataclass(frozen=True)
 class _Way:
     """How to get to a goal: the same in every round."""
@@ -124,21 +131,31 @@ class _Way:
     def _relieve(self, course: Course, only: frozenset[PolicyKey] | None) -> None:
         """Replace policies in use, or those of `only`, while what nothing uses yet is installed beside them."""
         traffic = self._traffic(course.state)
-        installs = self._installs(traffic)
+        units = [unit for unit in self._fitting(traffic)[0] if only is None or unit.reads & only]
+        besides = after_moves(traffic.state, [unit.move for unit in units if unit.move.kind is MoveKind.INSTALL_POLICY])
+        installs, _ = self._roomy(besides, self._installs(traffic))
         fresh = {move.key for move in installs}
-        units = [unit for unit in self._replacements(traffic) if only is None or unit.reads & only]
         chosen, _ = together(unit for unit in units if not unit.reads & fresh)
         if chosen:
             self._move(course, chosen, installs)
 
     def _round(self, course: Course) -> bool:
         """Add the steps of one round. Returns whether the goal is reached; no new steps mean that nothing can move."""
-        course.add(self._installs(self._traffic(course.state)))
         traffic = self._traffic(course.state)
-        replacements, flips = self._replacements(traffic), self._flips(traffic)
+        if self.forwarding.most_policies:
+            fresh = [unit.move for unit in self._replacements(traffic) if isinstance(unit.move, PolicyMove)]
+            if self._roomy(course.state, self._installs(traffic) + fresh)[1]:
+                self._remove(course)  # what nothing uses makes room for what is to be used
+        now, later = self._roomy(course.state, self._installs(self._traffic(course.state)))
+        course.add(now)
+        traffic = self._traffic(course.state)
+        replacements, more = self._fitting(traffic)
+        later += more
+        course.trouble = _full(later)
+        flips = self._flips(traffic, frozenset(move.key for move in later))
         if not replacements and not flips:
             course.blocked = ()
-            return True
+            return not later
         for units in (replacements + flips, flips):
             chosen, _ = together(units)
             if chosen and self._move(course, chosen):
@@ -153,10 +170,21 @@ class _Way:
             if not same(now.get(key), self.goal.policies.get(key)) and self._stays(traffic, key)
         ]
 
-    def _flips(self, traffic: Traffic) -> list[Unit]:
+    def _fitting(self, traffic: Traffic) -> tuple[list[Unit], list[PolicyMove]]:
+        """Split replacements into those that head-ends have room for, and the moves of those that have to wait."""
+        units = self._replacements(traffic)
+        later = self._roomy(traffic.state, [unit.move for unit in units if isinstance(unit.move, PolicyMove)])[1]
+        missing = {move.key for move in later}
+        return [unit for unit in units if unit.move.key not in missing], later
+
+    def _flips(self, traffic: Traffic, missing: frozenset[PolicyKey]) -> list[Unit]:
+        """Return the routes to change, but those that lead to policies that are still missing."""
         now, then = traffic.state.routes, self.goal.routes
+        changed = [key for key in sorted({*now, *then}, key=str) if now.get(key) != then.get(key)]
         return [
-            traffic.flip(key, then.get(key)) for key in sorted({*now, *then}, key=str) if now.get(key) != then.get(key)
+            traffic.flip(key, route)
+            for key in changed
+            if (route := then.get(key)) is None or not (missing and self.goal_traffic.reads(route) & missing)
         ]
 
     def _stays(self, traffic: Traffic, key: PolicyKey) -> bool:
@@ -182,6 +210,20 @@ class _Way:
                 kind = MoveKind.REPLACE_POLICY if key in now else MoveKind.INSTALL_POLICY
                 moves.append(PolicyMove(kind, key, first))
         return moves
+
+    def _roomy(
+        self, state: ForwardingState, installs: Sequence[PolicyMove]
+    ) -> tuple[list[PolicyMove], list[PolicyMove]]:
+        """Split moves into those that head-ends have room for, and those that have to wait for removals."""
+        held = Counter(key.headend for key in state.policies)
+        now: list[PolicyMove] = []
+        later: list[PolicyMove] = []
+        for move in installs:
+            most = self.forwarding.most_policies.get(move.key.headend)
+            fits = move.kind is not MoveKind.INSTALL_POLICY or most is None or held[move.key.headend] < most
+            held[move.key.headend] += fits and move.kind is MoveKind.INSTALL_POLICY
+            (now if fits else later).append(move)
+        return now, later
 
     def _copied(self, traffic: Traffic, key: PolicyKey) -> SrPolicy | None:
         """Return a policy that sends what is bound for it where that traffic goes now; None when none can.

@@ -26,6 +26,7 @@ class Router:
     core_interfaces: frozenset[int] = frozenset()  # ifIndex of those inside the WAN: what came in there is not counted
     prefixes: tuple[Prefix, ...] = ()  # what it originates into the WAN: the data centre behind it
     frozen: bool = False  # the operator forbids any change here
+    max_policies: int | None = None  # SR policies that it can hold; None: as many as it takes
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class _Router(Section):
     core_interfaces: tuple[Annotated[int, Field(ge=1, le=0xFFFFFFFF)], ...] = Field(default=(), strict=False)
     prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     frozen: bool = False
+    max_policies: Annotated[int, Field(ge=1)] | None = None
 
 
 class _File(Section):
@@ -82,6 +83,7 @@ def load_inventory(path: Path) -> Inventory:
                 core_interfaces=frozenset(router.core_interfaces),
                 prefixes=router.prefixes,
                 frozen=router.frozen,
+                max_policies=router.max_policies,
             )
             for router in read.router
         ),
