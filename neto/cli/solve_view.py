@@ -37,11 +37,24 @@ def _classes(allocation: Allocation) -> RenderableType:
                 f"{each.allocated_mbps / each.requested_mbps:.2%}" if each.requested_mbps else "-",
                 f"{satisfied} of {len(mine)}",
                 ms(float(delay[mine].sum()) / each.allocated_mbps) if each.allocated_mbps else "-",
+                f"{each.justified:.1%}" if satisfied < len(mine) else "-",
+                f"{each.delay_gap:.2%}" if each.delay_gap is not None else "-",
                 f"{each.seconds:.3f}",
                 each.status,
             )
         )
-    columns = ("class", "asked Mbit/s", "given Mbit/s", "share", "satisfied", "mean delay ms", "seconds", "status")
+    columns = (
+        "class",
+        "asked Mbit/s",
+        "given Mbit/s",
+        "share",
+        "satisfied",
+        "mean delay ms",
+        "justified",
+        "delay gap",
+        "seconds",
+        "status",
+    )
     return table("Classes, highest first", columns, rows, right=columns[1:-1])
 
 

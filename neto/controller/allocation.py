@@ -16,6 +16,7 @@ fairness      which of these, and links that come in as they are violated
 shorten       the least total delay at fixed rates
 delay_prices  its dual, smoothed, by Newton steps: prices at which shortest priced paths fit
 exchange      members of a group exchange shares, so that few are split
+certificate   for each demand that gets too little, whether a full link on every path says why
 
 What is granted stays within capacity by construction: loads are recomputed here, never taken from a solver.
 """
@@ -24,9 +25,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from neto.controller.certificate import justified
 from neto.controller.deadline import NEVER, Deadline
 from neto.controller.fairness import OPTIMAL, fair_rates
 from neto.controller.filling import top_up
@@ -78,12 +81,17 @@ def allocate(
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
         flows, path = _flows(paths, mine, rate, each, left, running, min_gain)
-        result, status, fell_back = _allocate_class(flows, each, deadline, exact=exact)
+        result, report = _allocate_class(flows, each, deadline, exact=exact)
         given[path] = result if running is None else _steady(flows, result, running[path], min_gain)
         used = path_loads(paths.path_start, paths.links, given, len(joint.links))
-        took = time.perf_counter() - began
-        asked, got = float(rate[mine].sum()), float(given[path].sum())
-        reports.append(ClassReport(each.name, status, took, asked, got, fell_back))
+        report = replace(
+            report,
+            requested_mbps=float(rate[mine].sum()),
+            allocated_mbps=float(given[path].sum()),
+            justified=justified(flows, given[path]),
+            seconds=time.perf_counter() - began,
+        )
+        reports.append(report)
     return Allocation(joint, tuple(demands), paths, given, tuple(reports))
 
 
@@ -145,17 +153,21 @@ def _friction(paths: PathSet, running: Mbps, min_gain: float) -> Microseconds:
     return np.where(running > 0, 0.0, min_gain * mean[paths.demand_of])
 
 
-def _allocate_class(flows: Flows, each: TrafficClass, deadline: Deadline, *, exact: bool) -> tuple[Mbps, str, bool]:
-    """(paths,) Mbit/s for one class, how it went, and whether it had to fall back."""
+def _allocate_class(flows: Flows, each: TrafficClass, deadline: Deadline, *, exact: bool) -> tuple[Mbps, ClassReport]:
+    """(paths,) Mbit/s for one class, and how it went."""
+    report = ClassReport(each.name, OPTIMAL, 0.0, 0.0, 0.0)
     shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
-        return shortest, OPTIMAL, False
+        return shortest, report
     fair = fair_rates(flows, exact=exact, alpha=each.alpha, deadline=deadline)
+    report = replace(report, status=fair.status, fell_back=fair.fell_back)
     shorter = least_delay(flows, fair.flow_mbps, deadline)
-    if shorter is None:
-        why = "there was no time" if deadline.passed else "prices did not settle"
-        return _finished(flows, fair.flow_mbps, fair.rate_mbps), f"{fair.status}; delay is not least: {why}", True
-    return _finished(flows, shorter.flow_mbps, fair.rate_mbps), fair.status, fair.fell_back
+    if shorter is not None:
+        return _finished(flows, shorter.flow_mbps, fair.rate_mbps), replace(report, delay_gap=shorter.gap)
+    why = "there was no time" if deadline.passed else "prices did not settle"
+    status = f"{fair.status}; delay is not least: {why}"
+    unknown = replace(report, status=status, fell_back=True, delay_gap=None)
+    return _finished(flows, fair.flow_mbps, fair.rate_mbps), unknown
 
 
 def _steady(flows: Flows, flow: Mbps, running: Mbps, min_gain: float) -> Mbps:

@@ -52,6 +52,7 @@ Square = NDArray[np.float64]
 Stages = tuple[tuple[float, float], ...]
 
 _TOLERANCE = 1e-6  # relative, of loads against room
+_EASE = 3e-6  # relative
 # Soft, in mean delays, and the tolerance at which the next stage begins.
 ROUGH: Stages = ((0.1, 0.2), (0.02, 0.1))  # tells which links are in the way
 FINE: Stages = ((0.02, 0.1), (0.008, 0.03), (0.004, _TOLERANCE))
@@ -68,12 +69,19 @@ class Settled(NamedTuple):
 
 
 def settle(members: Members, room: Mbps, price: Floats, stages: Stages = FINE) -> Settled:
-    """Find the prices for this room (links,) from a first guess (links,)."""
+    """Find the prices for this room (links,) from a first guess (links,).
+
+    Where rates can be carried in one way only, prices have no end: they are then settled for rates that are a little
+    lower, and the loads are over by that little.
+    """
     found = _settle(members, room, price, stages)
     if stages is ROUGH or found.over <= _TOLERANCE:
         return found
-    again = _settle(members, room, np.zeros(len(price)), _CAREFUL)
-    return min(found, again, key=lambda each: each.over)
+    eased = members._replace(rate=members.rate * (1 - _EASE))
+    again = _settle(eased, room, found.price, FINE)
+    if again.over > _TOLERANCE:
+        again = min(again, _settle(eased, room, np.zeros(len(price)), _CAREFUL), key=lambda each: each.over)
+    return min(found, again._replace(over=again.over + _EASE), key=lambda each: each.over)
 
 
 def _settle(members: Members, room: Mbps, price: Floats, stages: Stages) -> Settled:

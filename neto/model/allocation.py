@@ -50,6 +50,8 @@ class ClassReport:
     requested_mbps: float
     allocated_mbps: float
     fell_back: bool = False  # a quicker way had to do: the status says which and why
+    justified: float = 1.0  # share of the demands that get less than they ask and have a bottleneck on every path
+    delay_gap: float | None = 0.0  # by how much, relative, delay at these rates could at most be less; None: unknown
 
 
 @dataclass(frozen=True, eq=False)
