@@ -20,7 +20,7 @@ SLOW_S = 0.4  # that a head-end takes to do what it is told
 CONVERGED_S = 1.0  # after a failure: the IGP routes around it
 PLANS_WITHIN_S = 5  # after a link is to be drained
 LASTS_S = 2.5  # that most transitions take
-SETTLES_S = 5  # before the daemon can know that a link is back
+SETTLES_S = 4  # before the daemon can know that a link is back
 FULL_WITHIN_S = 120
 ROUNDING_S = 0.05
 
@@ -102,6 +102,7 @@ def fail_in_transitions(site, times, seed):
         site.ask("cut", link=cut)
         time.sleep(WATCHED_S)
         found.append((cut, overload(site.ask("since", name="failure")), legacy[cut], runs))
+        sys.stdout.write(f"{len(found)}: {found[-1]}\n")
         site.ask("restore", link=cut)
         drain(site, daemon, [])
         time.sleep(SETTLES_S)
