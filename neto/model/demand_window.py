@@ -160,7 +160,7 @@ def sum_cells(cells: Sequence[Numbers], octets: Sequence[Numbers], size: int | N
         np.add.at(sums, numbers, values)
         found = np.flatnonzero(sums)
         return found, sums[found]
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers)
     numbers = numbers[order]
     starts = np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
     return numbers[starts], np.add.reduceat(values[order], starts)

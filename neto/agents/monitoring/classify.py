@@ -8,14 +8,13 @@ router's `core_interfaces`, which is another router's to tell.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from neto.agents.monitoring.batch import Batch, Bools
 from neto.agents.monitoring.lookup import NONE, PrefixTable
 from neto.model.demand_window import CellSpace, Numbers
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
-from neto.wire.netflow import Flows
 
 _DSCPS = 64
 
@@ -48,46 +47,40 @@ class Classifier:
         self._class_of_dscp = np.full(_DSCPS, len(intents.classes) - 1, np.int64)
         for row, traffic_class in reversed(list(enumerate(intents.classes))):
             self._class_of_dscp[sorted(traffic_class.dscp)] = row
-        self._core = {
-            router.name: np.array(sorted(router.core_interfaces), np.uint64)
-            for router in inventory.routers
-            if router.core_interfaces
-        }
+        core = [row << 32 | number for row, r in enumerate(inventory.routers) for number in sorted(r.core_interfaces)]
+        self._core = np.array(core, np.int64)  # growing: router and interface in one
 
     def source_row(self, router: str) -> int:
         """Row of a source; after the last one for a router that is none."""
         return self._row.get(router, len(self.space.sources))
 
-    def cells(self, flows: Flows, source: str) -> Numbers:
-        """Number of each record's cell, (records,); NONE where nothing matches."""
-        row = self._row.get(source)
-        if row is None or not self.space.size:
-            return np.full(len(flows), NONE)
-        destination = self._destination(flows)
-        class_row = self._class_of_dscp[(flows.tos >> np.uint64(2)).astype(np.int64) % _DSCPS]
-        cell = (row * len(self.space.destinations) + destination) * len(self.space.classes) + class_row
-        return np.where(destination == NONE, NONE, cell)
+    def classify(self, batch: Batch) -> tuple[Numbers, Bools]:
+        """Number of each record's cell, NONE where nothing matches; and whether it is behind its own source.
 
-    def ignored(self, flows: Flows, source: str) -> npt.NDArray[np.bool_]:
+        (records,) each.
+        """
+        destinations, classes = self.space.shape
+        if not self.space.size:
+            return np.full(len(batch), NONE), np.zeros(len(batch), np.bool_)
+        destination = self._destination(batch)
+        cell = (batch.source * destinations + destination) * classes + self._class_of_dscp[batch.dscp % _DSCPS]
+        known = (destination != NONE) & np.less(batch.source, len(self.space.sources))
+        local = known & (self._own[destination] == batch.source)
+        return np.where(known, cell, NONE), local
+
+    def ignored(self, batch: Batch) -> Bools:
         """Whether a record is another router's to tell: seen at egress, or from an interface inside the WAN."""
-        core = self._core.get(source)
-        if core is None:
-            return flows.egress
-        return flows.egress | np.isin(flows.in_if, core)
+        if not len(self._core):
+            return batch.egress
+        key = np.left_shift(batch.source, 32) | batch.in_if.astype(np.int64)
+        found = np.minimum(np.searchsorted(self._core, key), len(self._core) - 1)
+        from_core: Bools = self._core[found] == key
+        return batch.egress | from_core
 
-    def local(self, cells: Numbers, source: str) -> npt.NDArray[np.bool_]:
-        """Whether a cell's destination is behind its source."""
-        row = self._row.get(source, NONE - 1)
-        matched = cells != NONE
-        local = np.zeros(len(cells), np.bool_)
-        local[matched] = self._own[cells[matched] // len(self.space.classes) % len(self.space.destinations)] == row
-        return local
-
-    def _destination(self, flows: Flows) -> Numbers:
-        family, dst4, dst6 = flows.family, flows.dst4, flows.dst6
-        rows = np.full(len(flows), NONE)
-        if dst4 is not None:
-            rows = np.where(family == 4, self._table.find4(dst4), rows)  # noqa: PLR2004 IPv4
-        if dst6 is not None:
-            rows = np.where(family == 6, self._table.find6(dst6), rows)  # noqa: PLR2004 IPv6
+    def _destination(self, batch: Batch) -> Numbers:
+        rows = np.full(len(batch), NONE)
+        if batch.dst4 is not None:
+            rows = np.where(batch.family == 4, self._table.find4(batch.dst4), rows)  # noqa: PLR2004 IPv4
+        if batch.dst6 is not None:
+            rows = np.where(batch.family == 6, self._table.find6(batch.dst6), rows)  # noqa: PLR2004 IPv6
         return rows

@@ -16,13 +16,14 @@ from ipaddress import ip_network
 import numpy as np
 import numpy.typing as npt
 
+from neto.agents.monitoring.batch import Batch, Seconds, batch_of
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.clocks import Clocks
 from neto.agents.monitoring.heavy import HeavyHitters
 from neto.agents.monitoring.lag import Lag
 from neto.agents.monitoring.lookup import NONE
 from neto.agents.monitoring.matrix import demand_matrix
-from neto.agents.monitoring.spread import Pieces, Seconds, lifetimes, spread
+from neto.agents.monitoring.spread import Pieces, lifetimes, spread
 from neto.agents.monitoring.tally import Tally
 from neto.model.demand import DemandMatrix
 from neto.model.demand_window import CellSpace, DemandWindow, Numbers, TopPrefix, merge
@@ -113,31 +114,34 @@ class FlowAggregator:
     def add(self, flows: Flows, router: str, now: float) -> None:
         """Count the flow records that `router` exported and that came at `now` (unix seconds)."""
         self.heard(router, now)
-        octets = self._weigh(flows)
-        cells = self._classifier.cells(flows, router)
-        ignored = self._classifier.ignored(flows, router)
-        local = ~ignored & self._classifier.local(cells, router)
-        counted = ~(ignored | local)
-        unknown = counted & (cells == NONE)
+        self._note_sampling(flows, router)
+        skew_s = self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, now)
+        self.count(batch_of(flows, self._classifier.source_row(router), skew_s), now)
+
+    def count(self, batch: Batch, now: float) -> None:
+        """Count flow records of any routers that were `heard`."""
+        octets = self._weigh(batch)
+        cells, local = self._classifier.classify(batch)
+        ignored = self._classifier.ignored(batch)
+        unknown = cells == NONE
         total = int(octets.sum())
+        ignored_octets = _sum(octets, ignored)
+        local_octets = _sum(octets, local & ~ignored)
+        if ignored_octets or local_octets:
+            octets = np.where(ignored | local, 0, octets)
+        unknown_octets = _sum(octets, unknown)
         account = self.account
-        ignored_octets, local_octets = int(octets[ignored].sum()), int(octets[local].sum())
-        unknown_octets = int(octets[unknown].sum())
+        account.received += total
         account.ignored += ignored_octets
         account.local += local_octets
         account.unknown += unknown_octets
         account.matched += total - ignored_octets - local_octets - unknown_octets
-        account.received += total
-        self._note_sampling(flows, router)
-        if unknown_octets:
-            self._heavy.add(self._prefix_keys(flows, router)[unknown], octets[unknown])
-        row = self._classifier.source_row(router)
-        keys = np.where(unknown, self._classifier.space.size + row, cells)
-        skew_s = self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, now)
-        first, last = lifetimes(flows.start, flows.end, skew_s, now)
-        if not counted.all():
-            keys, octets, first, last = keys[counted], octets[counted], first[counted], last[counted]
-        self._count(keys, octets, first, last, now)
+        keys = cells
+        if unknown.any():
+            self._heavy.add(_prefix_keys(batch)[unknown], octets[unknown])
+            keys = np.where(unknown, self._classifier.space.size + batch.source, cells)
+        first, last = lifetimes(batch.start, batch.end, batch.skew_s, now)
+        self._put_in_windows(keys, octets, first, last, now)
 
     def roll(self, now: float) -> None:
         """Close the windows that are due at `now` (unix seconds)."""
@@ -167,12 +171,14 @@ class FlowAggregator:
         while self._oldest is not None and self._oldest <= self._latest:
             self._close(self._oldest)
 
-    def _weigh(self, flows: Flows) -> Numbers:
+    def _weigh(self, batch: Batch) -> Numbers:
         """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
-        weighed = flows.octets * flows.sampling
+        weighed = batch.octets * batch.sampling
         plausible = weighed <= _MOST_OCTETS
-        octets = np.rint(np.where(plausible, weighed, 0.0)).astype(np.int64)
-        beyond = 0 if plausible.all() else int(weighed[~plausible].sum())
+        beyond = 0
+        if not plausible.all():
+            beyond, weighed = int(weighed[~plausible].sum()), np.where(plausible, weighed, 0.0)
+        octets = np.rint(weighed).astype(np.int64)
         total = int(octets.sum())
         if self._open_octets + total > _MOST_OPEN:
             beyond, octets = beyond + total, np.zeros_like(octets)
@@ -180,7 +186,7 @@ class FlowAggregator:
         self.account.received += beyond
         return octets
 
-    def _count(self, keys: Numbers, octets: Numbers, first: Seconds, last: Seconds, now: float) -> None:
+    def _put_in_windows(self, keys: Numbers, octets: Numbers, first: Seconds, last: Seconds, now: float) -> None:
         """Put octets into the windows of their flows' lives."""
         assert self._oldest is not None  # noqa: S101 heard() opened it
         newest = int(now // self._window_s)
@@ -275,16 +281,6 @@ class FlowAggregator:
         for _, counted in opened:
             self._put(newest, counted)
 
-    def _prefix_keys(self, flows: Flows, router: str) -> Numbers:
-        """Number of the /24 or /48 of each destination, with its source's row, (records,)."""
-        keys = np.zeros(len(flows), np.int64)
-        family, dst4, dst6 = flows.family, flows.dst4, flows.dst6
-        if dst4 is not None:
-            keys = np.where(family == 4, dst4.astype(np.int64) >> 8, keys)  # noqa: PLR2004 IPv4
-        if dst6 is not None:
-            keys = np.where(family == 6, _first48(dst6) | _FAMILY, keys)  # noqa: PLR2004 IPv6
-        return keys | self._classifier.source_row(router) << _ROW
-
     def _top(self, largest: list[tuple[int, int]]) -> list[TopPrefix]:
         names = (*self._classifier.space.sources, "")
         return [TopPrefix(names[(key & ~_FAMILY) >> _ROW], _prefix(key), octets) for key, octets in largest]
@@ -293,6 +289,20 @@ class FlowAggregator:
 def _stride(space: CellSpace) -> int:
     """Numbers that a window has: its cells, and an unknown row for each source and for whoever is none."""
     return space.size + len(space.sources) + 1
+
+
+def _sum(octets: Numbers, which: npt.NDArray[np.bool_]) -> int:
+    return int(octets.sum(where=which)) if which.any() else 0
+
+
+def _prefix_keys(batch: Batch) -> Numbers:
+    """Number of the /24 or /48 of each destination, with its source's row, (records,)."""
+    keys = np.zeros(len(batch), np.int64)
+    if batch.dst4 is not None:
+        keys = np.where(batch.family == 4, batch.dst4.astype(np.int64) >> 8, keys)  # noqa: PLR2004 IPv4
+    if batch.dst6 is not None:
+        keys = np.where(batch.family == 6, _first48(batch.dst6) | _FAMILY, keys)  # noqa: PLR2004 IPv6
+    return keys | np.left_shift(batch.source, _ROW)
 
 
 def _first48(addresses: npt.NDArray[np.bytes_]) -> Numbers:

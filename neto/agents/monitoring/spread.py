@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Numbers = npt.NDArray[np.int64]
-Seconds = npt.NDArray[np.float64]
+from neto.agents.monitoring.batch import Seconds
+from neto.model.demand_window import Numbers
 
 
 class Pieces(NamedTuple):
@@ -23,13 +22,16 @@ class Pieces(NamedTuple):
     octets: Numbers
 
 
-def lifetimes(start: Seconds, end: Seconds, skew_s: float, now: float) -> tuple[Seconds, Seconds]:
+def lifetimes(start: Seconds, end: Seconds, skew_s: Seconds | float, now: float) -> tuple[Seconds, Seconds]:
     """Starts and ends by our clock, neither later than now; what is not told is now, and no life ends before it begins.
 
     skew_s: by how much the exporter's clock is ahead of ours.
     """
-    last = np.fmin(np.nan_to_num(end - skew_s, nan=now, posinf=now, neginf=now), now)
-    first = np.fmin(np.nan_to_num(start - skew_s, nan=np.inf, neginf=np.inf), last)
+    last = np.fmin(end - skew_s, now)  # of a number and NaN, the number
+    first = np.fmin(start - skew_s, last)
+    if not (np.isfinite(first).all() and np.isfinite(last).all()):
+        last = np.where(np.isfinite(last), last, now)
+        first = np.where(np.isfinite(first), first, last)
     return first, last
 
 

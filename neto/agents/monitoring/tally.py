@@ -39,7 +39,11 @@ class Tally:
 
     def _settle(self) -> None:
         if self._waiting:
-            keys, octets = zip(*self._waiting, strict=True)
-            self._keys, self._sums = sum_cells([self._keys, *keys], [self._sums, *octets])
+            counted = [(keys, octets) for keys, octets in [(self._keys, self._sums), *self._waiting] if len(keys)]
+            least = min((int(keys.min()) for keys, _ in counted), default=0)
+            most = max((int(keys.max()) for keys, _ in counted), default=0)
+            numbers, octets = [keys - least for keys, _ in counted], [octets for _, octets in counted]
+            keys, self._sums = sum_cells(numbers, octets, most - least + 1)
+            self._keys = keys + least
             self._waiting.clear()
             self._pieces = 0
