@@ -18,7 +18,14 @@ _SHOWN = 10
 
 def solution(allocation: Allocation, available_mbps: Mbps) -> RenderableType:
     """Classes, links and bottlenecks."""
-    return Group(_classes(allocation), "", _links(allocation), "", *_bottlenecks(allocation, available_mbps))
+    return Group(
+        _classes(allocation),
+        *_proofs(allocation),
+        "",
+        _links(allocation),
+        "",
+        *_bottlenecks(allocation, available_mbps),
+    )
 
 
 def _classes(allocation: Allocation) -> RenderableType:
@@ -37,25 +44,26 @@ def _classes(allocation: Allocation) -> RenderableType:
                 f"{each.allocated_mbps / each.requested_mbps:.2%}" if each.requested_mbps else "-",
                 f"{satisfied} of {len(mine)}",
                 ms(float(delay[mine].sum()) / each.allocated_mbps) if each.allocated_mbps else "-",
-                f"{each.justified:.1%}" if satisfied < len(mine) else "-",
-                f"{each.delay_gap:.2%}" if each.delay_gap is not None else "-",
                 f"{each.seconds:.3f}",
                 each.status,
             )
         )
-    columns = (
-        "class",
-        "asked Mbit/s",
-        "given Mbit/s",
-        "share",
-        "satisfied",
-        "mean delay ms",
-        "justified",
-        "delay gap",
-        "seconds",
-        "status",
-    )
+    columns = ("class", "asked Mbit/s", "given Mbit/s", "share", "satisfied", "delay ms", "seconds", "status")
     return table("Classes, highest first", columns, rows, right=columns[1:-1])
+
+
+def _proofs(allocation: Allocation) -> list[RenderableType]:
+    """Say how good the answer is at least, class by class."""
+    proofs: list[RenderableType] = []
+    for each in allocation.classes:
+        gap = each.delay_gap
+        said = (
+            "delay: how near it is to the least is unknown" if gap is None else f"delay within {gap:.2%} of the least"
+        )
+        if each.allocated_mbps < each.requested_mbps:
+            said = f"{each.justified:.1%} of those who get less have a bottleneck on every path; {said}"
+        proofs.append(Text(f"{each.traffic_class}: {said}", style="dim"))
+    return proofs
 
 
 def _links(allocation: Allocation) -> RenderableType:
