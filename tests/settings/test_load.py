@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from neto.errors import InputError
+from neto.errors import InputError, NetoError
+from neto.settings.broker import broker
+from neto.settings.collector import load_collector
 from neto.settings.load import load_config
 from neto.settings.peering import load_offline
 
@@ -148,3 +150,48 @@ def test_demands_in_the_daemons_peering_file_are_refused(config):
     peering, demands = load_offline(path, ["lon1"])
     assert demands[0].target == "eyeballs"
     assert peering.groups[0].name == "eyeballs"
+
+
+def test_leaves_need_a_broker_and_what_it_needs_is_named_with_its_line(config):
+    text = config.read_text()
+    config.write_text(text + '[netflow]\nleaves = ["fra", "fra"]\n')
+    assert problems(config) == [
+        "neto.toml:12: netflow.leaves: needs a broker; accepted: with a table [mqtt]",
+        "neto.toml:12: netflow.leaves: 'fra' is named twice",
+    ]
+    config.write_text(text + '[mqtt]\nhost = "h"\nkey_file = "k"\npassword_file = "p"\ntopic = "a/+"\n')
+    assert "neto.toml:15: mqtt.topic: 'a/+'" in problems(config)[0]
+    config.write_text(config.read_text().replace("a/+", "a/b"))
+    assert [line.partition(";")[0] for line in problems(config)] == [
+        "neto.toml:13: mqtt.key_file: is of no use without TLS",
+        "neto.toml:14: mqtt.password_file: needs a username",
+        "neto.toml:13: mqtt.key_file: needs its certificate",
+    ]
+
+
+def test_the_brokers_files_are_relative_to_the_settings(config):
+    more = '[netflow]\nleaves = ["fra"]\n[mqtt]\nhost = "h"\ntls = true\nca_file = "ca.crt"\nusername = "u"\n'
+    config.write_text(config.read_text() + more + 'password_file = "password"\n')
+    settings = load_config(config).settings
+    assert settings.mqtt.ca_file == config.parent / "ca.crt"
+    (config.parent / "ca.crt").write_text("no certificate")
+    with pytest.raises(NetoError, match="password: no use as a password"):
+        broker(settings.mqtt)
+    (config.parent / "password").write_text("secret\nand more\n")
+    with pytest.raises(NetoError, match=r"ca\.crt: no use for TLS"):
+        broker(settings.mqtt)
+    plain = broker(settings.mqtt.model_copy(update={"tls": False}))
+    assert (plain.host, plain.username, plain.password, plain.tls) == ("h", "u", "secret", None)
+
+
+def test_interfaces_inside_the_wan_are_read_and_zero_is_none(config):
+    edit(config, "inventory.toml", 'dialect = "lab"', 'dialect = "lab"\ncore_interfaces = [3, 7]')
+    assert load_config(config).inventory.router["lon1"].core_interfaces == {3, 7}
+    edit(config, "inventory.toml", "[3, 7]", "[0]")
+    assert "inventory.toml:10: router[1].core_interfaces[1]: 0 is out of range" in problems(config)[0]
+
+
+def test_the_example_of_a_collector_loads():
+    read = load_collector(Path(__file__).parents[2] / "config" / "neto-collector.toml")
+    assert (read.settings.collector.name, read.settings.mqtt.host) == ("fra", "127.0.0.1")
+    assert read.inventory.routers
