@@ -15,6 +15,7 @@ from rich.console import Console, Group, RenderableType
 
 from neto.cli.plan_view import links_by_step
 from neto.cli.tables import mbps, percent, table
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.reallocation import Reallocation, reallocate
 from neto.errors import InputError, Problem
 from neto.model.allocation import Allocation
@@ -41,6 +42,9 @@ def transition(
             "allocation that leaves less is named, since it makes plans longer.",
         ),
     ] = 0.1,
+    limit: Annotated[
+        float | None, typer.Option("--limit", help="Seconds, after which the first plan that was found has to do.")
+    ] = None,
     json_out: Annotated[str | None, typer.Option("--json", help="Write the plan here; - for standard output.")] = None,
 ) -> None:
     """Plan offline: the fewest steps in which no link is overloaded, whatever order routers act in.
@@ -51,12 +55,15 @@ def transition(
     if not (math.isfinite(headroom) and 0 <= headroom < 1):
         accepted = f"{headroom} is out of range; accepted: at least 0, less than 1"
         raise InputError([Problem("command line", 0, "--headroom", accepted)])
+    if limit is not None and not limit > 0:
+        raise InputError([Problem("command line", 0, "--limit", f"{limit} is out of range; accepted: more than 0")])
     topology = read_graph(graph)
     now, then = _read(topology, from_file, to_file)
     joint = _joined(now, then, to_file)
     classes = [each.traffic_class for each in now.classes]
-    found = reallocate(joint, classes, now, then)
-    notes = _notes(found)
+    deadline = NEVER if limit is None else Deadline.after(limit)
+    found = reallocate(joint, classes, now, then, deadline)
+    notes = _notes(found, late=deadline.passed)
     for name, allocation in (("--from", now), ("--to", then)):
         tight = _tight(allocation, headroom)
         if tight:
@@ -157,8 +164,10 @@ def _tight(allocation: Allocation, headroom: float) -> list[str]:
     return [allocation.topology.links[link].id for link in over[np.argsort(-used[over], kind="stable")]]
 
 
-def _notes(found: Reallocation) -> list[str]:
+def _notes(found: Reallocation, *, late: bool) -> list[str]:
     notes = []
+    if late and found.way.bound < len(found.way.states):
+        notes.append(f"the time was up; at least {found.way.bound} steps are needed")
     if found.way.at_once:
         notes.append(
             "some steps rely on a head-end changing all paths of a demand at the same instant: packets that are "

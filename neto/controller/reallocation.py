@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.shifts import Shifts
 from neto.controller.transition import Way, find_way
 from neto.model.allocation import Allocation
@@ -39,16 +40,18 @@ class Reallocation:
         return {tuple(path.tolist()): float(rates[row]) for path, row in zip(links, strands, strict=True) if rates[row]}
 
 
-def reallocate(topology: Topology, classes: Sequence[str], now: Allocation, then: Allocation) -> Reallocation:
+def reallocate(
+    topology: Topology, classes: Sequence[str], now: Allocation, then: Allocation, deadline: Deadline = NEVER
+) -> Reallocation:
     """Plan the way from one allocation to the other.
 
     topology: all links of both; `now` and `then` are rows on their own topologies, links are known by their ids, and
     demands stand in the same order in both. classes: names, highest first. Where nothing could move otherwise, the
-    lowest class is sent slower between two steps.
+    lowest class is sent slower between two steps. deadline: see `find_way`.
     """
     shifts = _joined(topology, classes, now, then)
-    way = find_way(shifts)
-    return Reallocation(find_way(shifts, may_lower=True) if way.blocked else way)
+    way = find_way(shifts, deadline=deadline)
+    return Reallocation(find_way(shifts, may_lower=True, deadline=deadline) if way.blocked else way)
 
 
 def _joined(topology: Topology, classes: Sequence[str], now: Allocation, then: Allocation) -> Shifts:

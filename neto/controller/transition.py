@@ -17,6 +17,7 @@ import numpy as np
 
 from neto.controller import transition_exact as exact
 from neto.controller.contest import Contest, contested
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.shifts import Ints, Shift, Shifts, laid_out
 from neto.controller.transfers import transfers
 from neto.controller.transition_greedy import greedy
@@ -93,6 +94,7 @@ def plan_transition(
     may_lower: bool = False,
     exact_size: int = exact.SIZE,
     patience: int = _MOST_STEPS,
+    deadline: Deadline = NEVER,
 ) -> Transition:
     """Plan the way from every shift's rates before to its rates after.
 
@@ -100,7 +102,7 @@ def plan_transition(
     capacity_mbps: (links,) float64, Mbit/s. ceiling_mbps: see `Shifts`. The rest: see `find_way`.
     """
     problem = laid_out(shifts, background_mbps, capacity_mbps, ceiling_mbps)
-    way = find_way(problem, may_lower=may_lower, exact_size=exact_size, patience=patience)
+    way = find_way(problem, may_lower=may_lower, exact_size=exact_size, patience=patience, deadline=deadline)
     steps = []
     for then, moved, used in zip(way.states, way.moved(), way.utilisation(), strict=True):
         spans = [slice(problem.shift_start[row], problem.shift_start[row + 1]) for row in moved]
@@ -110,21 +112,27 @@ def plan_transition(
 
 
 def find_way(
-    shifts: Shifts, *, may_lower: bool = False, exact_size: int = exact.SIZE, patience: int = _MOST_STEPS
+    shifts: Shifts,
+    *,
+    may_lower: bool = False,
+    exact_size: int = exact.SIZE,
+    patience: int = _MOST_STEPS,
+    deadline: Deadline = NEVER,
 ) -> Way:
     """Plan the way from the rates before to the rates after.
 
     may_lower: where nothing can move otherwise, the lowest class may be slowed down between two steps.
     exact_size: most variables of a linear programme; 0 leaves them out. patience: when counting every path by itself
-    takes more steps than this, shifts may count as one whole that changes at once.
-    The same arguments give the same plan.
+    takes more steps than this, shifts may count as one whole that changes at once. deadline: when it has passed, the
+    first plan that was found has to do; `Way.bound` says how far from the fewest it can be.
+    The same arguments give the same plan, unless the deadline passes.
     """
     if np.array_equal(shifts.before, shifts.after):
         return Way(shifts, ())
     contest = contested(shifts, may_lower=may_lower)
     if contest is None:
         return Way(shifts, (shifts.after,), bound=1)
-    found = _through_contest(contest, shifts.classes, exact_size, patience, may_lower=may_lower)
+    found = _through_contest(contest, shifts.classes, exact_size, patience, deadline, may_lower=may_lower)
     states: _States = []
     for rates in found.states:
         state = shifts.after.copy()
@@ -149,8 +157,10 @@ class _Found:
     bound: int = _LEAST_STEPS
 
 
-def _through_contest(problem: Contest, classes: int, exact_size: int, patience: int, *, may_lower: bool) -> _Found:
-    states, reached, bound = _search(problem, exact_size)
+def _through_contest(
+    problem: Contest, classes: int, exact_size: int, patience: int, deadline: Deadline, *, may_lower: bool
+) -> _Found:
+    states, reached, bound = _search(problem, exact_size, deadline)
     if reached and len(states) > patience:
         at_once, shorter = _one_way(problem, problem.before, whole=True)
         if shorter and len(at_once) < len(states):
@@ -162,25 +172,25 @@ def _through_contest(problem: Contest, classes: int, exact_size: int, patience: 
     if reached or not may_lower:
         blocked = () if reached else _blocked(problem, at_once[-1] if at_once else at)
         return _Found(states + at_once, blocked, at_once=bool(at_once))
-    lowered = _lowered(problem, states, classes)
+    lowered = _lowered(problem, states, classes, deadline)
     if lowered is None:
         return _Found(states, _blocked(problem, at))
     return _Found(lowered[0], lowered_mbps=lowered[1])
 
 
-def _search(problem: Contest, exact_size: int) -> tuple[_States, bool, int]:
+def _search(problem: Contest, exact_size: int, deadline: Deadline) -> tuple[_States, bool, int]:
     """Return the fewest steps found with every path counted by itself, whether they reach the target, and the bound."""
     best: _States = []
     reached, bound = False, _LEAST_STEPS
     if problem.any_rate:
         moves = transfers(problem)
-        answer = paced(problem, moves)
+        answer = paced(problem, moves, deadline=deadline)
         bound = answer.bound
         if answer.parts is not None:
             best = settled(problem, moves, answer.parts)
             reached = _safe(problem, best)
     ways = _greedy_ways(problem)
-    while not reached or (len(best) > bound and len(problem.strand) <= _FEW_STRANDS):
+    while not reached or (len(best) > bound and len(problem.strand) <= _FEW_STRANDS and not deadline.passed):
         way = next(ways, None)
         if way is None:
             break
@@ -188,7 +198,7 @@ def _search(problem: Contest, exact_size: int) -> tuple[_States, bool, int]:
         if not reached or (also and len(states) < len(best)):
             best, reached = states, also
     steps = len(best) if reached else exact.MOST_STEPS + 1
-    while steps > bound:
+    while steps > bound and not deadline.passed:
         found = exact.fewer_steps(problem, steps - 1, exact_size)
         if found is None:
             break
@@ -231,11 +241,13 @@ def _safe(problem: Contest, states: _States) -> bool:
     return all(problem.safe(rates, then) for rates, then in zip([problem.before, *states[:-1]], states, strict=True))
 
 
-def _lowered(problem: Contest, states: _States, classes: int) -> tuple[_States, float] | None:
+def _lowered(problem: Contest, states: _States, classes: int, deadline: Deadline) -> tuple[_States, float] | None:
     """Return the steps that slow the lowest class down least, starting at once or where one gets without."""
     found = []
     for ahead in ([], states) if states else ([],):
-        answer = exact.lower_and_move(problem, ahead[-1] if ahead else problem.before, classes=classes)
+        answer = exact.lower_and_move(
+            problem, ahead[-1] if ahead else problem.before, classes=classes, deadline=deadline
+        )
         if answer is not None:
             found.append((answer[1], [*ahead, *answer[0]]))
     if not found:

@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 from scipy.sparse import block_array, csr_array, eye_array, kron
 
 from neto.controller.contest import Contest
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.shifts import SLACK
 from neto.model.topology import Mbps
 
@@ -36,7 +37,7 @@ def fewer_steps(problem: Contest, steps: int, size: int = SIZE) -> list[Mbps] | 
 
 
 def lower_and_move(
-    problem: Contest, start: Mbps, *, classes: int, size: int = 10 * SIZE
+    problem: Contest, start: Mbps, *, classes: int, size: int = 10 * SIZE, deadline: Deadline = NEVER
 ) -> tuple[list[Mbps], float] | None:
     """Return steps that send the lowest class below the lower of two rates, by as little as possible.
 
@@ -47,6 +48,8 @@ def lower_and_move(
     lowest[problem.shift_of[problem.traffic_class == classes - 1]] = True
     best = None
     for steps in range(2, MOST_STEPS + 1):
+        if best is not None and deadline.passed:
+            break
         found = _solve(problem, start, steps, lowest, size)
         if best is None:
             best = found

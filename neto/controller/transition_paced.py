@@ -9,8 +9,8 @@ diagonal steps solves it (Pock and Chambolle, ICCV 2011), the order in k kept by
 It ends when a plan that is made from its iterate fits, or when its prices of rows prove that no plan of so many steps
 does (Farkas): with any prices >= 0, the least that all bundles can cost being more than what the rows have to give.
 
-The proof is about plans in which every rate moves from old to new and not back. It counts the same work in every
-process: no clock is read.
+The proof is about plans in which every rate moves from old to new and not back. How much is tried for each number of
+steps is counted in entries, not in seconds, so that the same problem has the same answer everywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neto.controller.contest import Contest
+from neto.controller.deadline import NEVER, Deadline
 from neto.controller.jit import compiled
 from neto.controller.shifts import SLACK, Bools, Ints
 from neto.controller.transfers import Transfers
@@ -42,11 +43,13 @@ class Paced:
     bound: int  # fewer steps than this cannot be enough
 
 
-def paced(contest: Contest, moves: Transfers, *, most_steps: int = _MOST_STEPS) -> Paced:
+def paced(contest: Contest, moves: Transfers, *, most_steps: int = _MOST_STEPS, deadline: Deadline = NEVER) -> Paced:
     """Return the fewest steps found for all transfers."""
     load = contest.loads(contest.before)
     bound, work = 2, _WORK
     for steps in range(2, most_steps + 1):
+        if deadline.passed:
+            break
         each = 2 * steps * (len(moves.row) + moves.bundles) + 1
         found, parts, proved, took = _pace(
             moves.start, moves.row, moves.mbps, moves.loose, moves.early, moves.late, load, contest.capacity, steps,

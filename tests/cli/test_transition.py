@@ -267,3 +267,17 @@ def test_the_view_names_each_link_in_each_step(run, monkeypatch):
     assert "9 steps, each safe in any order" in printed.out
     row = next(line for line in printed.out.splitlines() if line.startswith("ab "))
     assert row.split()[1:] == ["90.0%", *["100.0%"] * 9]
+
+
+def test_when_the_time_is_up_the_plan_holds_all_the_same(run):
+    for seed in range(5):
+        now, then = random_documents(random.Random(seed), 0.97)
+        code, plan, _ = run(now, then, "--limit", "1e-9")
+        assert code == 0
+        judge(now, then, plan)
+
+
+def test_a_limit_of_nothing_is_bad_input(run):
+    code, _, printed = run(*random_documents(random.Random(1), 0.9), "--limit", "0")
+    assert code == 2
+    assert "--limit" in printed.err

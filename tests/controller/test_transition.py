@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto.controller.shifts import Shift, Strand
-from neto.controller.transition import Transition, plan_transition
+from neto.controller.contest import contested
+from neto.controller.deadline import Deadline
+from neto.controller.shifts import Shift, Strand, laid_out
+from neto.controller.transition import Transition, find_way, plan_transition
+from neto.controller.transition_exact import fewer_steps
 
 CAPACITY = 100.0
 NEAR = 1e-4  # Mbit/s
@@ -374,3 +377,31 @@ def test_linear_programmes_never_make_a_plan_longer(case):
 def test_nothing_to_do_is_no_step():
     assert plan([shift(strand([0], 5, 5))], 1).steps == ()
     assert plan([], 1).steps == ()
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=cases(slack=0.03))
+def test_when_no_time_is_left_the_plan_is_still_safe_and_arrives_and_says_its_bound(case):
+    links, shifts = case
+    problem = laid_out(shifts, np.zeros((1, links)), np.full(links, CAPACITY))
+    way = find_way(problem, deadline=Deadline(0.0))
+    assert way.blocked or np.array_equal(way.states[-1] if way.states else problem.before, problem.after)
+    assert way.bound <= len(find_way(problem).states)
+    rates = problem.before
+    for then in way.states:
+        load, peak = problem.peaks(rates, then, whole=way.at_once)
+        assert (peak <= problem.limits(load)).all()
+        rates = then
+
+
+@settings(max_examples=40, deadline=None)
+@given(case=cases(slack=0.04))
+def test_no_linear_programme_finds_fewer_steps_than_the_bound(case):
+    links, shifts = case
+    problem = laid_out(shifts, np.zeros((1, links)), np.full(links, CAPACITY))
+    contest = contested(problem)
+    if contest is None:
+        assert find_way(problem).bound <= 1
+        return
+    bound = find_way(problem).bound
+    assert all(fewer_steps(contest, steps) is None for steps in range(2, bound))
