@@ -15,6 +15,7 @@ from enum import Enum, auto
 import structlog
 
 from neto.controller.cycle import decide, withdraw_plan
+from neto.controller.overtaken import overtaken
 from neto.errors import DeviceError, LeaseLostError
 from neto.ha.leader import Term
 from neto.model.plan import Plan
@@ -109,7 +110,7 @@ class ControlLoop:
             return
         plan = await asyncio.to_thread(withdraw_plan, snapshot, self._options)
         self._log.info("leaving.withdraws", steps=len(plan.steps), stops_short=plan.stuck or "no")
-        await self._run(plan, self._cycle_id)
+        await self._run(plan, self._cycle_id, snapshot)
 
     def _running_routes(self) -> int:
         return sum(len(state.routes) for state in self._running.values())
@@ -260,7 +261,7 @@ class ControlLoop:
                 worst_link=worst.worst_link,
                 worst_in_any_order=f"{worst.worst_utilisation:.1%}",
             )
-            outcome = await self._run(plan, cycle)
+            outcome = await self._run(plan, cycle, snapshot)
             if not outcome.done:
                 self._log.warning("plan.failed", cycle=cycle, why=outcome.reason)
                 # One that gave way to something more urgent is no failure: the next starts from what was read back.
@@ -272,19 +273,40 @@ class ControlLoop:
         # leaves more to choose from; a smaller one would send traffic back to where it is too much.
         return (Result.WAITS if plan.stuck and plan.steps else Result.CLEAN), plan.stuck
 
-    async def _run(self, plan: Plan, cycle: int) -> Outcome:
+    async def _run(self, plan: Plan, cycle: int, planned: Snapshot) -> Outcome:
         """Run a plan; what the devices said after it is what runs."""
         touched = {move.key.headend for step in plan.steps for move in step.moves}
         self._plan_runs = True
+        watch = asyncio.create_task(self._watch_demand(plan, planned), name="demand during a plan")
         try:
             outcome = await self._parts.runner.run(plan, cycle)
         finally:
             self._plan_runs = False
+            watch.cancel()
+            await asyncio.wait([watch])
+        if not watch.cancelled():
+            watch.result()
         self._running.update(outcome.read)
         if not outcome.done:
             doubtful = outcome.unverified | (touched - outcome.read.keys())
             self._unread.update(dict.fromkeys(doubtful, outcome.reason))
         return outcome
+
+    async def _watch_demand(self, plan: Plan, planned: Snapshot) -> None:
+        """Stop a plan before a step that demand, as it is now, makes unsafe; ends when it has, or when cancelled."""
+        settings = self._config.settings
+        while True:
+            await asyncio.sleep(settings.netflow.window_s)
+            self._inputs.hear_demand(self._parts.demand.demand(time.time()), time.time())
+            heard = self._inputs.demand
+            if heard is None or heard.ends <= planned.demand.ends:
+                continue
+            demand = with_margin(heard, settings.safety.demand_margin / 100)
+            why = await asyncio.to_thread(overtaken, planned, plan, self._parts.runner.begun, demand)
+            if why:
+                self._log.warning("plan.overtaken", why=why)
+                self.nudge("demand")
+                return
 
     def _held(self, decision: Decision, snapshot: Snapshot) -> str:
         """Say why a person has to look at this plan first; "" when nobody has to."""

@@ -96,3 +96,7 @@ class PlanRunner(Protocol):
 
     def interrupt(self, reason: str) -> None:
         """Stop before the next step: something more urgent came up."""
+
+    @property
+    def begun(self) -> int:
+        """Steps of the plan that runs that are done or under way; none when none runs."""

@@ -82,6 +82,11 @@ class Runner:
         if self._progress is not None:
             self._progress.interrupt(reason)
 
+    @property
+    def begun(self) -> int:
+        """Steps of the plan that runs that are done or under way; none when none runs."""
+        return self._progress.steps_done + 1 if self._progress is not None else 0
+
     async def run(self, plan: Plan, cycle: int) -> Outcome:
         """Carry a plan out, step by step; return how it ended once nothing of it is in flight any more.
 

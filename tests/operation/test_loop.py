@@ -77,6 +77,7 @@ class World:
     health: tuple[dict[str, object], ...] = ()
     problems: tuple[str, ...] = ()
     overloaded: frozenset[str] = frozenset()
+    begun: int = 0
 
     def topology(self):
         return self.told
@@ -127,6 +128,24 @@ class World:
         pass
 
 
+class Slow(World):
+    """Routers that never get done with a plan; before its first step demand becomes something else."""
+
+    async def run(self, plan, cycle):
+        self.plans.append((cycle, plan))
+        self.heavy, self.stopped = self.then, asyncio.Event()
+        try:
+            async with asyncio.timeout(0.5):
+                await self.stopped.wait()
+        except TimeoutError:
+            return Done(dict(self.states))
+        return Done(dict(self.states), done=False, reason="demand")
+
+    def interrupt(self, reason):
+        assert reason == "demand"
+        self.stopped.set()
+
+
 @dataclass
 class Done:
     read: dict
@@ -172,6 +191,17 @@ async def test_it_ramps_up_to_everything_and_then_has_nothing_to_do(start):
     before = len(world.plans)
     await loop._cycle()
     assert len(world.plans) == before
+
+
+@pytest.mark.parametrize(("then", "stops"), [(10.0, False), (20.0, False), (98.0, True)])
+async def test_a_plan_stops_where_demand_makes_its_next_step_unsafe(start, then, stops):
+    """What a sends to b is too much for their link and is to go by c in part, where now something else may be."""
+    world = Slow(mbps=10.0, heavy={("a", "b"): 130.0})
+    world.then = {("a", "b"): 130.0, ("a", "c"): then, ("c", "b"): then}
+    loop = await start(world)
+    await loop._cycle()
+    assert len(world.plans) == 1
+    assert world.stopped.is_set() == stops
 
 
 async def test_observing_computes_and_never_pushes(start):
