@@ -293,16 +293,17 @@ class ControlLoop:
         return outcome
 
     async def _watch_demand(self, plan: Plan, planned: Snapshot) -> None:
-        """Stop a plan before a step that demand, as it is now, makes unsafe; ends when it has, or when cancelled."""
-        settings = self._config.settings
+        """Stop a plan before a step that demand, as it is now, makes unsafe; ends when it has, or when cancelled.
+
+        It was planned with a margin on every rate: what is measured is asked about without one, so it may wobble.
+        """
         while True:
-            await asyncio.sleep(settings.netflow.window_s)
+            await asyncio.sleep(self._config.settings.netflow.window_s)
             self._inputs.hear_demand(self._parts.demand.demand(time.time()), time.time())
             heard = self._inputs.demand
             if heard is None or heard.ends <= planned.demand.ends:
                 continue
-            demand = with_margin(heard, settings.safety.demand_margin / 100)
-            why = await asyncio.to_thread(overtaken, planned, plan, self._parts.runner.begun, demand)
+            why = await asyncio.to_thread(overtaken, planned, plan, self._parts.runner.begun, heard)
             if why:
                 self._log.warning("plan.overtaken", why=why)
                 self.nudge("demand")
