@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup run test check lint types bench bench-allocate bench-collectors bench-transition judge-transitions fail-links clean services
+.PHONY: help setup run test check lint types bench bench-allocate bench-collectors bench-peering bench-transition judge-transitions fail-links clean services
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -57,6 +57,9 @@ judge-transitions: setup ## ten thousand plans replayed in more than a hundred o
 
 fail-links: setup ## two hundred links cut in the middle of transitions, in the emulated WAN (an hour)
 	@$(PYTEST) -s -q -m long tests/scenarios/test_failures.py
+
+bench-peering: setup ## full tables by BMP; the joint decision beside two separate ones and HiGHS (half an hour)
+	@nice $(PYTEST) -s -q -m bench tests/bench/peering
 
 bench-collectors: setup ## what the root of 100 collectors takes of a core, through a real mosquitto
 	@$(PYTEST) -s -q -m bench tests/bench/bench_collectors.py
