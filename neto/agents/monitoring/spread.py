@@ -49,10 +49,11 @@ def spread(octets: Numbers, start: Seconds, end: Seconds, window_s: float, *, ea
     counts = last - first + 1
     record = np.repeat(np.arange(len(octets)), counts)
     window = first[record] + np.arange(len(record)) - (np.cumsum(counts) - counts)[record]
-    whole = octets[record]
     with np.errstate(divide="ignore", invalid="ignore"):
         passed = ((window + 1) * window_s - start[record]) / (end - start)[record]
-    at_end = np.where(window == last[record], whole, np.floor(whole * np.clip(passed, 0.0, 1.0)).astype(np.int64))
+    at_end = np.floor(octets[record] * np.clip(passed, 0.0, 1.0)).astype(
+        np.int64
+    )  # in its last window a flow has passed
     before = np.concatenate(([0], at_end[:-1]))
     before[window == first[record]] = 0
     return Pieces(record, window, at_end - before)

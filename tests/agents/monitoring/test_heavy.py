@@ -32,3 +32,13 @@ def test_the_largest_come_first():
     heavy = HeavyHitters(10)
     heavy.add(np.array([1, 2, 3, 2]), np.array([5, 4, 7, 4]))
     assert heavy.top(2) == [(2, 8), (3, 7)]
+
+
+def test_a_key_that_comes_often_but_never_as_the_largest_is_not_lost():
+    heavy = HeavyHitters(1)
+    heavy.add(np.array([1]), np.array([100]))
+    for _ in range(10):
+        heavy.add(np.array([2]), np.array([99]))
+    ((key, octets),) = heavy.top(5)
+    assert key == 2
+    assert octets >= 990 - 1090 / 2

@@ -70,18 +70,30 @@ def test_a_window_waits_a_while_for_one_that_was_there_and_then_says_who_is_miss
 
 def test_one_that_has_been_silent_for_long_is_not_waited_for():
     both = merger("a", "b")
-    both.take(told("a", FIRST), end(FIRST))
-    (merged,) = both.due(end(FIRST))
-    assert merged.demand.missing_leaves == {"b"}
+    for window in range(FIRST, FIRST + 3):
+        both.take(told("a", window), end(window))
+    assert [merged.window - FIRST for merged in both.due(end(FIRST + 2))] == [0, 1]
+    both.take(told("a", FIRST + 3), end(FIRST + 3))
+    assert [merged.demand.missing_leaves for merged in both.due(end(FIRST + 3))] == [{"b"}, {"b"}]
+
+
+def test_after_a_silence_of_all_each_is_waited_for_again():
+    both = merger("a", "b")
+    for begun in (FIRST, FIRST + 10):
+        both.take(told("a", begun), end(begun))
+        assert both.due(end(begun) + 4.9) == []
+        both.take(told("b", begun), end(begun) + 4.9)
+        (merged,) = both.due(end(begun) + 4.9)
+        assert merged.demand.missing_leaves == frozenset()
 
 
 def test_what_comes_late_is_a_further_part_and_each_part_has_a_number_of_its_own():
     both = merger("a", "b")
     both.take(told("a", FIRST), end(FIRST))
-    both.due(end(FIRST))
-    both.take(told("b", FIRST, 7), end(FIRST) + 3)
-    both.take(told("b", FIRST - 5, 8), end(FIRST) + 3)
-    early, late = both.due(end(FIRST) + 3)
+    both.due(end(FIRST) + 5)
+    both.take(told("b", FIRST, 7), end(FIRST) + 6)
+    both.take(told("b", FIRST - 5, 8), end(FIRST) + 6)
+    early, late = both.due(end(FIRST) + 6)
     assert (early.window, late.window) == (FIRST - 5, FIRST)
     assert early.part != late.part
     assert min(early.part, late.part) > 0
