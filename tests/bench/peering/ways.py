@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, vstack
 from neto.controller.allocation import allocate
 from neto.controller.paths import candidate_paths
 from neto.model.peering import Egress
+from neto.model.topology import Topology
 
 from .instance import CLASSES
 
@@ -60,8 +61,9 @@ def apart(instance, paths, k):
     began = time.perf_counter()
     joint = instance.joint
     names = {each.name for each in instance.peering.links}
-    is_exit = np.array([link.id in names for link in joint.links])
-    first = allocate(joint, instance.demands, CLASSES, paths, np.where(is_exit, joint.capacity_mbps, _UNLIMITED))
+    wide = tuple(link if link.id in names else replace(link, capacity_mbps=_UNLIMITED) for link in joint.links)
+    endless = Topology(joint.nodes, wide)
+    first = allocate(endless, instance.demands, CLASSES, paths, endless.capacity_mbps)
     return _through(instance, paths, first.rate_mbps, k, began)
 
 
