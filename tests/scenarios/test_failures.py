@@ -1,7 +1,7 @@
 """Links that fail in the middle of a transition: never longer overloaded than if nobody had steered anything.
 
-The emulated WAN's own ledger judges. To drain a link starts a transition; at a random moment of it another link fails.
-Head-ends take their time, so that transitions last.
+The emulated WAN's own ledger judges. A link that is to be used again after it was drained starts a
+transition; at a random moment of it another one fails. Head-ends take their time, so that transitions last.
 """
 
 import json
@@ -15,12 +15,12 @@ import pytest
 
 pytestmark = pytest.mark.timeout(0)
 
-WATCHED_S = 6.0  # after a failure
-SLOW_S = 0.4  # that a head-end takes to do what it is told
+WATCHED_S = 5.0  # after a failure
+SLOW_S = 0.8  # that a head-end takes to do what it is told
 CONVERGED_S = 1.0  # after a failure: the IGP routes around it
-PLANS_WITHIN_S = 5  # after a link is to be drained
-LASTS_S = 2.5  # that most transitions take
-SETTLES_S = 4  # before the daemon can know that a link is back
+PLANS_WITHIN_S = 4  # after a link is to be used again
+LASTS_S = 1.2  # that most transitions take
+SETTLES_S = 3.5  # before the daemon can know that a link is back
 FULL_WITHIN_S = 120
 ROUNDING_S = 0.05
 
@@ -93,7 +93,11 @@ def fail_in_transitions(site, times, seed):
     found = []
     for drained, cut in pairs:
         drain(site, daemon, [drained, "-".join(reversed(drained.split("-")))])
+        time.sleep(SETTLES_S)
+        settled(site)
+        drain(site, daemon, [])
         told = time.monotonic()
+        site.until("the order is read", lambda: site.log("daemon").count("reload.done") == 2 * len(found) + 2, 20)
         while not plan_runs(site) and time.monotonic() - told < PLANS_WITHIN_S:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, LASTS_S))
@@ -104,9 +108,6 @@ def fail_in_transitions(site, times, seed):
         found.append((cut, overload(site.ask("since", name="failure")), legacy[cut], runs))
         sys.stdout.write(f"{len(found)}: {found[-1]}\n")
         site.ask("restore", link=cut)
-        drain(site, daemon, [])
-        time.sleep(SETTLES_S)
-        settled(site)
     return found
 
 
