@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from neto.agents.monitoring.bestpath import Columns, Rows, Source, best_rows
 from neto.agents.monitoring.rib import NONE, Identity, Rib, Table
 from neto.model.peering import PeeringLink, Prefix
-from neto.wire.bgp import Attributes, prefix_of
+from neto.wire.bgp import Attributes, covering_keys, prefix_of
 from neto.wire.bmp import View
 
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +28,8 @@ class BorderRoutes:
 
     sources: tuple[Source, ...]
     candidates: Rows  # (sources, prefixes) row of the attributes, -1: none
+    up: bool  # its session
+    changed_s: float  # when that came up or went down
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ def copy(rib: Rib) -> RibCopy:
             rows += told
             sources += [Source(table.peer.address, table.peer.bgp_id, table.internal)] * len(told)
         matrix = np.stack(rows) if rows else np.empty((0, size), np.int32)
-        borders[name] = BorderRoutes(tuple(sources), matrix)
+        borders[name] = BorderRoutes(tuple(sources), matrix, border.up, border.changed_s)
     return RibCopy(tuple(rib.prefixes.values), tuple(rib.attributes.values), borders, rib.changes)
 
 
@@ -90,6 +93,17 @@ class RouteTable:
     origin: npt.NDArray[np.int64]  # (prefixes,) AS number; 0: told differently by different exits, or ours
     best: Mapping[str, Rows]  # by border: (prefixes,) row of the attributes of its best path, -1: none
     attributes: tuple[Attributes | None, ...]
+    told: frozenset[str]  # links whose table is known, be it empty
+
+    @cached_property
+    def row(self) -> Mapping[int, int]:
+        """Row of a prefix by its key."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    def carries(self, column: int, prefix: Prefix) -> bool:
+        """Whether a link announces a prefix or one around it."""
+        rows = (self.row.get(key) for key in covering_keys(prefix))
+        return any(row is not None and self.exits[row, column] for row in rows)
 
     def prefix(self, row: int) -> Prefix:
         """Return a prefix."""
@@ -120,6 +134,7 @@ def route_table(
     origins = np.array([0 if a is None else a.origin_as for a in told.attributes], np.int64)
     origin = np.full(len(order), -1, np.int64)
     best = {}
+    heard = set()
     for name, border in told.borders.items():
         candidates = border.candidates[:, order]
         inside = None if interior is None else interior.get(name, {})
@@ -132,6 +147,7 @@ def route_table(
             there = candidates[row] >= 0
             for column, link in enumerate(links):
                 if not source.internal and (link.node, link.peer_address) == (name, source.address):
+                    heard.add(link.name)
                     exits[:, column] |= there
                     said = origins[candidates[row]]
                     origin = np.where(there & (origin < 0), said, origin)
@@ -143,4 +159,5 @@ def route_table(
         origin=np.maximum(origin, 0),
         best=best,
         attributes=told.attributes,
+        told=frozenset(heard),
     )

@@ -7,7 +7,7 @@ open.py        an OPEN -> what its sender can do.
 """
 
 from neto.wire.bgp.attributes import AttributeReader, Attributes, Segment, SegmentKind
-from neto.wire.bgp.nlri import Family, prefix_key, prefix_of
+from neto.wire.bgp.nlri import Family, covering_keys, prefix_key, prefix_of
 from neto.wire.bgp.open import AddPath, Open, decode_open
 from neto.wire.bgp.update import Reach, Routes, Update, UpdateReader
 
@@ -23,6 +23,7 @@ __all__ = [
     "SegmentKind",
     "Update",
     "UpdateReader",
+    "covering_keys",
     "decode_open",
     "prefix_key",
     "prefix_of",

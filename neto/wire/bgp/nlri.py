@@ -7,6 +7,7 @@ the prefixes do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
@@ -40,6 +41,15 @@ def prefix_of(key: int) -> Prefix:
     if key < _IPV6:
         return IPv4Network((key >> 8, key & 0xFF))
     return IPv6Network(((key ^ _IPV6) >> 8, key & 0xFF))
+
+
+def covering_keys(prefix: Prefix) -> Iterator[int]:
+    """Yield the key of a prefix and of every one around it, the longest first."""
+    key, bits = prefix_key(prefix), prefix.max_prefixlen
+    mark, address = key & _IPV6, (key & ~_IPV6) >> 8
+    for length in range(prefix.prefixlen, -1, -1):
+        host = bits - length
+        yield address >> host << host << 8 | length | mark
 
 
 def decode_prefixes(data: bytes, family: Family, *, add_path: bool) -> tuple[list[int], list[int]]:

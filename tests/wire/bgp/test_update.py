@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neto.errors import WireError
-from neto.wire.bgp import AttributeReader, Family, SegmentKind, UpdateReader, prefix_key, prefix_of
+from neto.wire.bgp import AttributeReader, Family, SegmentKind, UpdateReader, covering_keys, prefix_key, prefix_of
 from neto.wire.bgp.nlri import decode_prefixes
 from tests.wire.bgp.octets import (
     attribute,
@@ -46,6 +46,12 @@ networks6 = st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128)).map(
 @given(st.one_of(networks4, networks6))
 def test_a_key_is_its_prefix(network):
     assert prefix_of(prefix_key(network)) == network
+
+
+@given(st.one_of(networks4, networks6))
+def test_covering_keys_are_those_of_every_supernet(network):
+    around = [network.supernet(new_prefix=length) for length in range(network.prefixlen, -1, -1)]
+    assert [prefix_of(key) for key in covering_keys(network)] == around
 
 
 @given(st.lists(networks4, max_size=20), st.lists(networks6, max_size=20))
