@@ -47,12 +47,12 @@ class Site:
         assert old in path.read_text(), f"{old!r} is not in {file}"
         path.write_text(path.read_text().replace(old, new))
 
-    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *arguments: str, config: str = "neto.toml") -> subprocess.Popen[bytes]:
         """Start a command in the background; its output goes to a log."""
         self.logs[name] = self.directory / f"{name}.log"
         with self.logs[name].open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "neto", *arguments, "--config", str(self.config)],
+                [sys.executable, "-m", "neto", *arguments, "--config", str(self.directory / config)],
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,

@@ -49,7 +49,7 @@ class Merger:
         self._leaves = frozenset(leaves)
         self._window_s = window_s
         self._late_s = late_s
-        self._absent_s = late_s + 2 * window_s  # after which a leaf that tells nothing is not waited for
+        self.absent_s = late_s + 2 * window_s  # after which a leaf that tells nothing is not waited for
         self._open: dict[int, _Open] = {}
         self._late: dict[int, _Open] = {}
         self._parts = 0  # late ones, of whichever window: each has a number of its own
@@ -110,13 +110,13 @@ class Merger:
 
     def _note(self, leaf: str, now: float) -> None:
         """Note that a leaf is there; and all of them when it is the first after a silence: the line was broken."""
-        if all(now - at >= self._absent_s for at in self._last.values()):
+        if all(now - at >= self.absent_s for at in self._last.values()):
             self._last = dict.fromkeys(self._leaves, now)
         self._last[leaf] = now
 
     def _complete(self, opened: _Open, now: float) -> bool:
         """Whether all those have told it that told anything of late."""
-        there = {leaf for leaf, at in self._last.items() if now - at < self._absent_s}
+        there = {leaf for leaf, at in self._last.items() if now - at < self.absent_s}
         return (there & self._leaves) <= {leaf for leaf, _ in opened.told}
 
     def _overdue(self, opened: _Open, now: float) -> bool:

@@ -6,6 +6,7 @@ Its last windows are on disk, written with the names of the messages that they h
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -111,6 +112,7 @@ class Root:
         self._space = cell_space(inventory, peering, intents)
         self._expected = expected_exporters(inventory)
         self._merger = Merger(leaves, window_s, late_s, self._space)
+        self._began = time.time()
         self._ring: Ring | None = None
         self._receiver: Receiver | None = None
 
@@ -137,10 +139,18 @@ class Root:
         self._expected = expected_exporters(inventory)
 
     def demand(self, now: float) -> DemandMatrix | None:
-        """Mean demand over the last windows; None before the first. The windows' own times count, not `now`."""
-        del now
+        """Mean demand over the last windows; None before the first. now: unix seconds; tells who has been silent."""
         windows = self._ring.windows[-self._smooth :] if self._ring else ()
-        return demand_matrix(windows, self._space, self._expected) if windows else None
+        if not windows:
+            return None
+        matrix = demand_matrix(windows, self._space, self._expected)
+        return replace(matrix, missing_leaves=matrix.missing_leaves | self._silent(now))
+
+    def _silent(self, now: float) -> frozenset[str]:
+        """Leaves of which nothing came for a while."""
+        heard = self._receiver.heard if self._receiver else {}
+        since = now - self._merger.absent_s
+        return frozenset(leaf for leaf in self._leaves if heard.get(leaf, self._began) < since)
 
     @property
     def health(self) -> list[dict[str, object]]:
