@@ -102,7 +102,9 @@ class _Leaf:
     def __init__(self, config: CollectorConfig, spool: Spool, above: Broker, epoch: int) -> None:
         settings, netflow = config.settings.collector, config.settings.netflow
         self._sender = Sender(settings.name, spool, above, resend_s=settings.resend_s)
-        self._recorder = Recorder(settings.name, epoch, netflow.window_s, spool, self._sender)
+        self._recorder = Recorder(
+            settings.name, epoch, netflow.window_s, spool, self._sender, lambda: self._agent.health
+        )
         self._agent = NetflowAgent(
             (netflow.listen.address, netflow.listen.port),
             netflow.window_s,
@@ -149,6 +151,7 @@ class _MidTier:
         self._merger = Merger(settings.leaves, window_s, settings.late_s, space)
         self._upward = Upward(settings.name, epoch, window_s, spool, self._sender)
         self._receiver = Receiver(settings.name, settings.leaves, self._merger, spool, self._upward, broker_)
+        self._upward.health = lambda: self._receiver.health
 
     def parts(self) -> dict[str, _Run]:
         """What runs, by name."""

@@ -111,9 +111,8 @@ def demand(document: Document) -> RenderableType:
 
 
 def health(document: Document) -> RenderableType:
-    """How well each exporter, or each collector, is heard; and what that casts doubt on."""
-    rows = generic("Exporters" if any("exporter" in row for row in document["health"]) else "Collectors")
-    return Group(rows(document["health"]), "", *_silences(document), _counters(document))
+    """How well each exporter is heard, and whose demand is in doubt for it."""
+    return Group(generic("Exporters")(document["health"]), "", *_silences(document), _counters(document))
 
 
 def _silences(document: Document) -> list[Text]:

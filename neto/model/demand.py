@@ -37,6 +37,26 @@ class UnknownPrefix:
 
 
 @dataclass(frozen=True, slots=True)
+class ExporterHealth:
+    """How well one observation domain of one exporter is heard, since it was first heard."""
+
+    router: str
+    exporter: str  # address
+    version: str  # v5, v9 or ipfix
+    domain: int
+    messages: int
+    lost: int  # packets (v9) or flows (the others) that never came, by their sequence numbers
+    lost_share: float  # of what was sent
+    gaps: int
+    late: int  # messages that were overtaken
+    restarts: int  # of the sequence
+    waiting_sets: int  # of the exporter, whose template may still come
+    undecoded_sets: int  # given up for want of one
+    clock_ahead_s: float
+    collector: str = ""  # that hears it; "": the daemon itself
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """Traffic that is allocated as one."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from neto.model.demand import DemandMatrix
+from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.plan import Plan
 from neto.model.sr import ForwardingState, Route, RouteKey
 from neto.model.topology import Topology
@@ -42,8 +42,8 @@ class DemandSource(Protocol):
         """Everything that moved, and everything that was dropped."""
 
     @property
-    def health(self) -> Sequence[Mapping[str, object]]:
-        """How well each source of flows is heard, one row for each."""
+    def health(self) -> Sequence[ExporterHealth]:
+        """How well each exporter of flows is heard, by observation domain."""
 
 
 class DeviceReader(Protocol):

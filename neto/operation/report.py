@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from neto.model.allocation import Allocation
-from neto.model.demand import DemandMatrix
+from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.peering import Peering
 from neto.model.plan import Move, Plan, PolicyMove
 from neto.model.snapshot import Decision
@@ -46,7 +47,7 @@ def topology(now: Topology, problems: Sequence[str]) -> Document:
     }
 
 
-def demand(now: DemandMatrix, counters: Mapping[str, int], health: Sequence[Mapping[str, object]] = ()) -> Document:
+def demand(now: DemandMatrix, counters: Mapping[str, int], health: Sequence[ExporterHealth] = ()) -> Document:
     """Rates by source, target and class; what could not be told; the collector's counters and its exporters' health."""
     rates: dict[tuple[str, str, str], float] = defaultdict(float)
     for rate in now.rates:
@@ -70,7 +71,7 @@ def demand(now: DemandMatrix, counters: Mapping[str, int], health: Sequence[Mapp
         "doubtful": dict(now.doubtful),
         "rates": rows,
         "counters": dict(counters),
-        "health": [dict(row) for row in health],
+        "health": [asdict(each) for each in health],
     }
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import zstandard
 
 from neto.errors import WireError
+from neto.model.demand import ExporterHealth
 from neto.model.demand_window import CellSpace, DemandWindow, Numbers, TopPrefix
 
 VERSION = 1
@@ -54,6 +55,7 @@ class DemandMessage:
     key: Key
     window_s: float
     demand: DemandWindow
+    health: tuple[ExporterHealth, ...] = ()  # of those that the collector hears, at that time
 
 
 class _Dictionary(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,6 +82,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     heard: list[_Name]
     doubtful: dict[_Name, Annotated[str, msgspec.Meta(max_length=200)]]
     missing: list[_Name]
+    health: Annotated[list[ExporterHealth], msgspec.Meta(max_length=1 << 16)]
 
 
 class _Answer(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +111,7 @@ def encode_window(message: DemandMessage) -> bytes:
         sorted(demand.heard),
         dict(demand.doubtful),
         sorted(demand.missing_leaves),
+        list(message.health),
     )
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(msgspec.msgpack.encode(body))
     return _MAGIC + bytes([VERSION]) + packed
@@ -130,7 +134,8 @@ def decode_window(message: bytes) -> DemandMessage:
         demand = _demand(body, space)
     except (msgspec.DecodeError, ValueError, OverflowError) as error:
         raise WireError(f"window cannot be read: {error}") from error
-    return DemandMessage(body.leaf, Key(body.epoch, body.window, body.part), body.window_s, demand)
+    key = Key(body.epoch, body.window, body.part)
+    return DemandMessage(body.leaf, key, body.window_s, demand, tuple(body.health))
 
 
 def encode_commits(keys: Iterable[Key]) -> list[bytes]:

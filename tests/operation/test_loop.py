@@ -11,7 +11,7 @@ import pytest
 from neto.errors import DeviceError
 from neto.ha.leader import Term
 from neto.ha.process import this_process
-from neto.model.demand import DemandMatrix, PrefixDemand
+from neto.model.demand import DemandMatrix, ExporterHealth, PrefixDemand
 from neto.model.sr import ForwardingState
 from neto.model.topology import Link, Node, Topology
 from neto.operation.loop import ControlLoop, Parts, merged
@@ -74,7 +74,7 @@ class World:
     states: dict[str, ForwardingState] = field(default_factory=lambda: dict.fromkeys(ROUTERS, ForwardingState()))
     plans: list = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
-    health: tuple[dict[str, object], ...] = ()
+    health: tuple[ExporterHealth, ...] = ()
     problems: tuple[str, ...] = ()
     overloaded: frozenset[str] = frozenset()
     begun: int = 0

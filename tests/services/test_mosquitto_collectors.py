@@ -21,6 +21,7 @@ from neto.agents.monitoring.receiver import Receiver, Upward
 from neto.agents.monitoring.root import Root
 from neto.agents.monitoring.spool import Spool
 from neto.agents.mqtt import Broker
+from neto.model.demand import ExporterHealth
 from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
@@ -76,7 +77,9 @@ class Leaf:
         self.name, self.octets = name, 0
         self.spool = Spool(directory / f"{name}.db")
         self.sender = Sender(name, self.spool, broker, resend_s=1.0)
-        self.recorder = Recorder(name, self.spool.next_epoch(time.time()), WINDOW_S, self.spool, self.sender)
+        health = ExporterHealth(name + "1", "192.0.2.1", "v9", 7, 100, 0, 0.0, 0, 0, 0, 0, 0, 0.0)
+        epoch = self.spool.next_epoch(time.time())
+        self.recorder = Recorder(name, epoch, WINDOW_S, self.spool, self.sender, lambda: [health])
         self._next = int(time.time() / WINDOW_S)
 
     async def run(self):
@@ -227,6 +230,7 @@ async def test_a_tier_between_passes_everything_on_once(mosquitto, tmp_path):
     merger = Merger(["fra", "ams"], WINDOW_S, 0.5, SPACE)
     upward = Upward("mid", spool.next_epoch(time.time()), WINDOW_S, spool, sender)
     receiver = Receiver("mid", ["fra", "ams"], merger, spool, upward, broker)
+    upward.health = lambda: receiver.health
     root = root_at(tmp_path, broker, ["mid"])
     parts = {"mid": receiver.run(0.05), "sender": sender.run(), "root": root.run()}
     async with running(**parts, fra=leaves[0].run(), ams=leaves[1].run()):
@@ -239,6 +243,7 @@ async def test_a_tier_between_passes_everything_on_once(mosquitto, tmp_path):
         await until(lambda: not any(leaf.waits for leaf in leaves) and not spool.waiting(1))
         assert held(root) == sum(leaf.octets for leaf in leaves)
         assert any({"fra1", "ams1"} <= window.heard for window in root._ring.windows)
+        assert [(row.collector, row.router) for row in root.health] == [("mid/ams", "ams1"), ("mid/fra", "fra1")]
     for each in (spool, *(leaf.spool for leaf in leaves)):
         each.close()
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neto.errors import WireError
+from neto.model.demand import ExporterHealth
 from neto.model.demand_window import CellSpace, DemandWindow, TopPrefix
 from neto.wire.demand_message import (
     MAX_COMMITS,
@@ -43,7 +44,10 @@ def message(cells, octets, **more):
         np.array(octets, np.int64),
         **more,
     )
-    return DemandMessage("fra", Key(7, NUMBER, 2), 10.0, window)
+    return DemandMessage("fra", Key(7, NUMBER, 2), 10.0, window, (HEALTH,))
+
+
+HEALTH = ExporterHealth("lon1", "192.0.2.1", "ipfix", 7, 100, 3, 0.03, 1, 2, 0, 4, 5, -3.5, collector="ams")
 
 
 def by_name(demand):
@@ -73,6 +77,7 @@ def test_every_cell_arrives_with_its_octets(cells):
 def test_all_else_that_a_window_tells_arrives():
     came = decode_window(encode_window(GOOD))
     assert (came.leaf, came.key, came.window_s) == ("fra", Key(7, NUMBER, 2), 10.0)
+    assert came.health == (HEALTH,)
     sent, got = GOOD.demand, came.demand
     assert by_name(got) == by_name(sent)
     for name in ("begins", "ends", "unknown", "top", "heard", "doubtful", "missing_leaves", "total"):
@@ -134,6 +139,8 @@ DICTIONARY = {"sources": ["a"], "targets": ["t", "u"], "prefixes": ["10.0.0.0/8"
         {"top": [["a", "10.0.0.1/8", 1]]},
         {"top": [["a", "10.0.0.0/8", 1]] * 2000},
         {"heard": "nyc1"},
+        {"health": [{"router": "lon1"}]},
+        {"health": [1]},
         {"dictionary": DICTIONARY},
         {"dictionary": {**DICTIONARY, "prefixes": ["10.0.0.0/8", "10.0.0.0/99"]}},
         {"dictionary": {**DICTIONARY, "sources": ["a", "a"], "prefixes": ["10.0.0.0/8", "11.0.0.0/8"]}},

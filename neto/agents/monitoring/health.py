@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from neto.agents.monitoring.clocks import Clocks
+from neto.model.demand import ExporterHealth
 from neto.wire.netflow import Decoder
 from neto.wire.netflow.sequence import Losses
 
@@ -26,26 +27,25 @@ class Health:
         self._before: dict[_Domain, Losses] = {}
         self._given_up_before: Counter[str] = Counter()
 
-    def rows(self, router_of: Mapping[str, str]) -> list[dict[str, object]]:
-        """One row for each exporter and domain since it was first heard, for people. router_of: by exporter."""
+    def rows(self, router_of: Mapping[str, str]) -> list[ExporterHealth]:
+        """One for each exporter and domain. router_of: by exporter."""
         waiting = self._waiting()
         return [
-            {
-                "router": router_of.get(exporter, ""),
-                "exporter": exporter,
-                "version": _NAMES.get(version, str(version)),
-                "domain": domain,
-                "messages": losses.messages,
-                "lost": _lost(losses),
-                "lost_share": _share(losses),
-                "unit": "packets" if version == 9 else "flows",  # noqa: PLR2004 NetFlow v9
-                "gaps": losses.gaps,
-                "late": losses.late,
-                "restarts": losses.restarts,
-                "waiting_sets": waiting[exporter],
-                "undecoded_sets": self._decoder.given_up.get(exporter, 0),
-                "clock_ahead_s": self._clocks.skew_s((exporter, version, domain)),
-            }
+            ExporterHealth(
+                router=router_of.get(exporter, ""),
+                exporter=exporter,
+                version=_NAMES.get(version, str(version)),
+                domain=domain,
+                messages=losses.messages,
+                lost=_lost(losses),
+                lost_share=_share(losses),
+                gaps=losses.gaps,
+                late=losses.late,
+                restarts=losses.restarts,
+                waiting_sets=waiting[exporter],
+                undecoded_sets=self._decoder.given_up.get(exporter, 0),
+                clock_ahead_s=self._clocks.skew_s((exporter, version, domain)),
+            )
             for (exporter, version, domain), losses in self._losses().items()
         ]
 

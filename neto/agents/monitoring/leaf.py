@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 import aiomqtt
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from neto.agents.monitoring.spool import Spool
 from neto.agents.mqtt import TIMEOUT_S, Broker, sessions
 from neto.errors import StoreError, WireError
+from neto.model.demand import ExporterHealth
 from neto.model.demand_window import DemandWindow
 from neto.wire.demand_message import DemandMessage, Key, decode_commits, encode_window
 
@@ -44,7 +46,7 @@ class Sender:
             dict.fromkeys(
                 (
                     *("windows_sent", "windows_resent", "windows_committed", "answers_malformed"),
-                    *("mqtt_connects", "mqtt_failures"),
+                    *("mqtt_connects", "mqtt_failures", "spool_failures"),
                 ),
                 0,
             )
@@ -68,9 +70,14 @@ class Sender:
     async def _session(self, client: aiomqtt.Client) -> None:
         self._sent.clear()
         await client.subscribe(commit_topic(self._broker, self._name), qos=1)
-        async with asyncio.TaskGroup() as work:
-            work.create_task(self._hear(client), name="commits")
-            work.create_task(self._send(client), name="windows")
+        try:
+            async with asyncio.TaskGroup() as work:
+                work.create_task(self._hear(client), name="commits")
+                work.create_task(self._send(client), name="windows")
+        except* StoreError as errors:
+            self.counters["spool_failures"] += 1
+            _log.error("leaf.spool_refuses", error=str(errors.exceptions[0]))
+            await asyncio.sleep(_RETRY_S)
 
     async def _send(self, client: aiomqtt.Client) -> None:
         while True:
@@ -116,17 +123,31 @@ class Sender:
 
 
 class Recorder:
-    """Puts closed windows into a spool, in order, as one leaf's; keeps them while the disk refuses."""
+    """Puts closed windows into a spool, in order, as one leaf's; keeps them while the disk refuses.
 
-    def __init__(self, name: str, epoch: int, window_s: float, spool: Spool, sender: Sender) -> None:
+    health: how well its exporters are heard now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        epoch: int,
+        window_s: float,
+        spool: Spool,
+        sender: Sender,
+        health: Callable[[], Sequence[ExporterHealth]] = tuple,
+    ) -> None:
         self.counters: Counter[str] = Counter(
-            dict.fromkeys(("windows_spooled", "windows_given_up", "octets_spooled", "octets_lost", "spool_failures"), 0)
+            dict.fromkeys(
+                ("windows_spooled", "windows_given_up", "octets_spooled", "octets_lost", "windows_refused_by_disk"), 0
+            )
         )
         self._name = name
         self._epoch = epoch
         self._window_s = window_s
         self._spool = spool
         self._sender = sender
+        self._health = health
         self._closed: deque[DemandWindow] = deque()
         self._fresh = asyncio.Event()
 
@@ -148,7 +169,7 @@ class Recorder:
                 try:
                     await self.record()
                 except StoreError as error:
-                    self.counters["spool_failures"] += 1
+                    self.counters["windows_refused_by_disk"] += 1
                     _log.error("leaf.spool_refuses", error=str(error), waiting=len(self._closed))
                     await asyncio.sleep(_RETRY_S)
 
@@ -156,7 +177,7 @@ class Recorder:
         """Write down what waits. Raises StoreError when the disk refuses; it waits on then."""
         while self._closed:
             window = self._closed[0]
-            given_up = await asyncio.to_thread(self._write, window)
+            given_up = await asyncio.to_thread(self._write, window, tuple(self._health()))
             if self._closed and self._closed[0] is window:
                 self._closed.popleft()
             self.counters["windows_spooled"] += 1
@@ -166,7 +187,7 @@ class Recorder:
                 _log.error("leaf.spool_full", given_up=given_up)
             self._sender.wake()
 
-    def _write(self, window: DemandWindow) -> int:
+    def _write(self, window: DemandWindow, health: tuple[ExporterHealth, ...]) -> int:
         key = Key(self._epoch, round(window.ends / self._window_s) - 1)
-        message = DemandMessage(self._name, key, self._window_s, window)
+        message = DemandMessage(self._name, key, self._window_s, window, health)
         return self._spool.put([(key, encode_window(message))])

@@ -22,7 +22,7 @@ from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.demand import ACTIVE_TIMEOUT_S, FlowAggregator
 from neto.agents.monitoring.health import MAX_LOSS, Health
 from neto.agents.monitoring.memory import Memory
-from neto.model.demand import DemandMatrix
+from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
@@ -100,7 +100,7 @@ class NetflowAgent:
         return self._aggregator.demand(now)
 
     @property
-    def health(self) -> list[dict[str, object]]:
+    def health(self) -> list[ExporterHealth]:
         """How well each exporter is heard, one row for each of its observation domains."""
         return self._health.rows(self._router_of)
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import aiomqtt
@@ -21,6 +22,7 @@ from neto.agents.monitoring.merger import Merged, Merger
 from neto.agents.monitoring.spool import Spool, Told
 from neto.agents.mqtt import TIMEOUT_S, Broker, sessions
 from neto.errors import StoreError, WireError
+from neto.model.demand import ExporterHealth
 from neto.wire.demand_message import (
     DemandMessage,
     Key,
@@ -70,6 +72,7 @@ class Receiver:
             )
         )
         self.heard: dict[str, float] = {}  # when each leaf last told a window, unix seconds
+        self._health: dict[str, tuple[ExporterHealth, ...]] = {}  # as each leaf last told it
         self._name = name
         self._leaves = tuple(leaves)
         self._merger = merger
@@ -81,6 +84,12 @@ class Receiver:
         self._answers: asyncio.Queue[Answers] = asyncio.Queue(maxsize=_AT_ONCE)
         self._unwritten: list[Merged] = []
         self._pruned = float("-inf")
+
+    @property
+    def health(self) -> list[ExporterHealth]:
+        """How well exporters are heard, as the leaves last told it."""
+        told = [(leaf, each) for leaf, rows in sorted(self._health.items()) for each in rows]
+        return [replace(each, collector=f"{leaf}/{each.collector}" if each.collector else leaf) for leaf, each in told]
 
     async def run(self, tick_s: float) -> None:
         """Receive until cancelled; look for windows that are due every `tick_s`.
@@ -103,7 +112,11 @@ class Receiver:
                 pass
             while len(batch) < _AT_ONCE and not self._came.empty():
                 batch.append(self._came.get_nowait())
-            answers = await asyncio.to_thread(self.work, batch, self._clock())
+            try:
+                answers = await asyncio.to_thread(self.work, batch, self._clock())
+            except StoreError as error:  # what was not taken, its leaf has still
+                self._refused(error)
+                continue
             if answers:
                 if self._answers.full():  # nobody is connected: who sends again is answered again
                     self._answers.get_nowait()
@@ -153,14 +166,17 @@ class Receiver:
                 self._spool.forget_committed(now - KEEP_S)
                 self._pruned = now
         except StoreError as error:
-            self.counters["spool_failures"] += 1
-            _log.error("receiver.spool_refuses", error=str(error), waiting=len(self._unwritten))
+            self._refused(error)
             return answers
         self.counters["octets_committed"] += sum(merged.demand.total for merged in self._unwritten)
         self._unwritten = []
         for leaf, key in told:
             answers[leaf].append(key)
         return answers
+
+    def _refused(self, error: StoreError) -> None:
+        self.counters["spool_failures"] += 1
+        _log.error("receiver.spool_refuses", error=str(error), waiting=len(self._unwritten))
 
     def _read(self, leaf: str, payload: bytes) -> DemandMessage | None:
         try:
@@ -185,6 +201,7 @@ class Receiver:
             _log.warning("receiver.window_refused", leaf=message.leaf, why=refused)
         else:
             self.heard[message.leaf] = now
+            self._health[message.leaf] = message.health
 
     def _is_over(self, message: DemandMessage, now: float) -> bool:
         """Whether there is nothing more to do for a message than to say so."""
@@ -208,13 +225,15 @@ class Upward:
         self._spool = spool
         self._sender = sender
         self._loop = asyncio.get_running_loop()
+        self.health: Callable[[], Sequence[ExporterHealth]] = tuple  # of those that are heard below
 
     def write(self, merged: Sequence[Merged], told: Iterable[Told], at: float) -> None:
         """Put them into the outbox."""
         outbox = []
+        health = tuple(self.health())
         for each in merged:
             key = Key(self._epoch, each.window, each.part)
-            message = DemandMessage(self._name, key, self._window_s, each.demand)
+            message = DemandMessage(self._name, key, self._window_s, each.demand, health)
             outbox.append((key, encode_window(message)))
         self.counters["windows_given_up"] += self._spool.commit(told, at, outbox=outbox)
         self._loop.call_soon_threadsafe(self._sender.wake)

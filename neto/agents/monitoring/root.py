@@ -21,7 +21,7 @@ from neto.agents.monitoring.receiver import Receiver
 from neto.agents.monitoring.spool import Spool, Told
 from neto.agents.mqtt import Broker
 from neto.errors import WireError
-from neto.model.demand import DemandMatrix
+from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.demand_window import DemandWindow, merge
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
@@ -153,10 +153,9 @@ class Root:
         return frozenset(leaf for leaf in self._leaves if heard.get(leaf, self._began) < since)
 
     @property
-    def health(self) -> list[dict[str, object]]:
-        """When each collector last told a window, one row for each."""
-        heard = self._receiver.heard if self._receiver else {}
-        return [{"collector": leaf, "last_window_came": heard.get(leaf)} for leaf in self._leaves]
+    def health(self) -> list[ExporterHealth]:
+        """How well exporters are heard, as the collectors last told it."""
+        return self._receiver.health if self._receiver else []
 
     @property
     def counters(self) -> dict[str, int]:

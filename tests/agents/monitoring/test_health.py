@@ -32,7 +32,7 @@ class Line:
                 self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, T0)
 
     def row(self, address):
-        (row,) = [row for row in self.health.rows(ROUTERS) if row["exporter"] == address]
+        (row,) = [row for row in self.health.rows(ROUTERS) if row.exporter == address]
         return row
 
 
@@ -41,11 +41,10 @@ def test_each_exporter_and_domain_has_a_row_with_what_it_lost_in_its_own_units()
     for address, form in (("192.0.2.1", "v9"), ("192.0.2.3", "ipfix")):
         packets = line.packets(address, form, 21)
         line.hears(address, packets[:10] + packets[14:])
-    assert line.row("192.0.2.1") | {"messages": 18, "lost": 4, "gaps": 1} == line.row("192.0.2.1")
-    assert line.row("192.0.2.3")["lost"] == 4
-    assert line.row("192.0.2.3")["lost_share"] == 4 / 22  # an options record counts in IPFIX
-    assert (line.row("192.0.2.1")["unit"], line.row("192.0.2.3")["unit"]) == ("packets", "flows")
-    assert (line.row("192.0.2.1")["router"], line.row("192.0.2.1")["domain"]) == ("nyc1", 7)
+    v9, ipfix = line.row("192.0.2.1"), line.row("192.0.2.3")
+    assert (v9.router, v9.version, v9.domain, v9.messages, v9.lost, v9.gaps) == ("nyc1", "v9", 7, 18, 4, 1)
+    assert (ipfix.router, ipfix.version, ipfix.lost) == ("lon1", "ipfix", 4)
+    assert ipfix.lost_share == 4 / 22  # an options record counts in IPFIX
 
 
 def test_what_was_only_overtaken_is_not_lost():
@@ -54,7 +53,7 @@ def test_what_was_only_overtaken_is_not_lost():
     packets[4], packets[5] = packets[5], packets[4]
     line.hears("192.0.2.1", packets)
     row = line.row("192.0.2.1")
-    assert (row["lost"], row["late"], row["gaps"]) == (0, 1, 1)
+    assert (row.lost, row.late, row.gaps) == (0, 1, 1)
     assert line.health.doubts(ROUTERS) == {}
 
 
@@ -74,6 +73,6 @@ def test_data_without_a_template_puts_its_router_in_doubt_until_the_template_com
     packets = line.packets("192.0.2.2", "ipfix", 3)
     line.hears("192.0.2.2", packets[1:])
     assert line.health.doubts(ROUTERS) == {"nyc1": "3 sets of flows have no template yet"}
-    assert line.row("192.0.2.2")["waiting_sets"] == 3
+    assert line.row("192.0.2.2").waiting_sets == 3
     line.hears("192.0.2.2", packets[:1])
     assert line.health.doubts(ROUTERS) == {}

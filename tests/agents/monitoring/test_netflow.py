@@ -123,4 +123,4 @@ async def test_the_health_of_what_is_heard_is_told_by_router():
         send(agent, Exporter("v9", 7).packets([FLOW], time.time()))
         await until(lambda: agent.counters["records"] == 1)
         (row,) = agent.health
-        assert (row["router"], row["domain"], row["version"], row["lost"]) == ("nyc1", 7, "v9", 0)
+        assert (row.router, row.domain, row.version, row.lost) == ("nyc1", 7, "v9", 0)
