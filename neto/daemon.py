@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -26,6 +26,7 @@ from neto.errors import DeviceError, InputError, LeaseLostError
 from neto.ha import systemd
 from neto.ha.leader import Term, leadership
 from neto.model.peering import Prefix
+from neto.operation.borders import Borders, Sources
 from neto.operation.loop import ControlLoop, Parts
 from neto.operation.records import Records
 from neto.scheduler.allow import listed
@@ -119,6 +120,7 @@ class Leader:
             quiet_s=settings.bgpls.quiet_s,
         )
         self._netflow = demand_source(config, self.term.epoch)
+        self._borders = borders(config, lambda: self._nudge("routes"))
         community = f"{settings.bgp.asn}:{settings.bgp.community}"
         self._devices = DeviceAgents(config.inventory.routers, ssh_settings(config), community)
         self._exabgp = ExaBgp(exabgp_config(config), settings.state_dir / "exabgp", self._on_event)
@@ -140,6 +142,7 @@ class Leader:
                 routes=self._routes,
                 runner=self._runner(),
                 peers=self._peers,
+                outside=self._borders,
             ),
             self._records,
             self.term,
@@ -155,6 +158,7 @@ class Leader:
                 work.create_task(self._routes.run(), name="routes"),
                 work.create_task(self._netflow.run(), name="netflow"),
                 work.create_task(self._topology.run(), name="topology"),
+                *([work.create_task(self._borders.run(), name="borders")] if self._borders else []),
                 work.create_task(self._obey_reloads(reload), name="reloads"),
             ]
             try:
@@ -278,7 +282,7 @@ class Leader:
             state = "up" if address in self._exabgp.up else "down"
             active = " (active)" if address == self._topology.active else ""
             rows.append({"peer": address, "kind": "bgp-ls", "address": address, "state": state + active})
-        return rows
+        return rows + (self._borders.peers if self._borders else [])
 
 
 def listed_prefixes(config: Config) -> Iterable[Prefix]:
@@ -311,6 +315,16 @@ def demand_source(config: Config, term: int) -> NetflowAgent | Root:
         max_loss=netflow.max_loss / 100,
         memory=config.settings.state_dir / EXPORTERS,
     )
+
+
+def borders(config: Config, on_change: Callable[[], None]) -> Borders | None:
+    """Listen to border routers and probes; None where there are none."""
+    settings = config.settings
+    if settings.bmp is None and settings.latency is None:
+        return None
+    by_mqtt = settings.mqtt if settings.latency and settings.latency.mqtt else None
+    sources = Sources(settings.bgp, settings.bmp, settings.latency, broker(by_mqtt) if by_mqtt else None)
+    return Borders(sources, config.peering, on_change)
 
 
 def ssh_settings(config: Config) -> SshSettings:

@@ -90,6 +90,12 @@ WHAT: dict[str, tuple[str, Fetch, Render]] = {
     "topology": ("Nodes and links, as BGP-LS tells them.", document("topology"), tables.topology),
     "allocation": ("Who gets what over which path; how full each link is.", document("allocation"), tables.allocation),
     "peering": ("Peering links, and the exits of each prefix group.", document("peering"), tables.peering),
+    "routes": (
+        "What border routers' peers announce, and which exits are open for it.",
+        document("routes"),
+        tables.routes,
+    ),
+    "latency": ("How far groups are behind peering links, as measured.", document("latency"), tables.latency),
     "plan": ("The last change, step by step.", document("plan"), tables.plan),
     "tasks": ("What was pushed to which device for it.", _tasks, tables.generic("Tasks")),
     "peers": ("Sessions: BGP, BGP-LS, flow exporters, command lines.", document("peers"), tables.generic("Peers")),

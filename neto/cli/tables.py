@@ -230,6 +230,48 @@ def plan(document: Document) -> RenderableType:
     return Group(*body)
 
 
+def routes(document: Document) -> RenderableType:
+    """Links with what they announce, open exits, and the largest groups that there are by themselves."""
+    groups = [
+        {"prefix group": g["prefix_group"], "open": " ".join(g["open"]) or "-", "closed": " ".join(g["closed"]) or "-"}
+        for g in document["groups"]
+    ]
+    found = [
+        {
+            "origin AS": g["origin_as"] or "-",
+            "prefixes": g["prefixes"],
+            "first": g["first"],
+            "exits": " ".join(g["exits"]),
+        }
+        for g in document["found"]
+    ]
+    return Group(
+        generic("Peering links, as routes tell them")(document["links"]),
+        "",
+        generic("Listed prefix groups, and their exits")(groups),
+        "",
+        generic("Prefixes that share origin and exits, the largest groups")(found),
+        "",
+        _counted(document),
+    )
+
+
+def latency(document: Document) -> RenderableType:
+    """Estimates, and what they move."""
+    return Group(
+        generic("Latency: median, and the interval that holds it with 95 %")(document["estimates"]),
+        "",
+        generic("Groups that latency moves, or is about to")(document["moved"]),
+        "",
+        _counted(document),
+    )
+
+
+def _counted(document: Document) -> Text:
+    counters = ", ".join(f"{name} {count}" for name, count in sorted(document["counters"].items()) if count)
+    return Text(f"counted: {counters or 'nothing yet'}", style="dim")
+
+
 def generic(title: str) -> Callable[[Any], RenderableType]:
     """Render a list of flat rows as it is."""
 

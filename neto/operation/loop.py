@@ -18,6 +18,7 @@ from neto.controller.cycle import decide, withdraw_plan
 from neto.controller.overtaken import overtaken
 from neto.errors import DeviceError, LeaseLostError
 from neto.ha.leader import Term
+from neto.model.peering import Peering
 from neto.model.plan import Plan
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import ForwardingState
@@ -25,7 +26,15 @@ from neto.operation import mode, report
 from neto.operation.inputs import Inputs, with_margin, with_peer_sids
 from neto.operation.mode import Mode, Operation
 from neto.operation.options import cycle_options, ramp_policy, trust_limits
-from neto.operation.parts import DemandSource, DeviceReader, Outcome, PlanRunner, RouteSource, TopologySource
+from neto.operation.parts import (
+    DemandSource,
+    DeviceReader,
+    Outcome,
+    PeeringSource,
+    PlanRunner,
+    RouteSource,
+    TopologySource,
+)
 from neto.operation.records import Records
 from neto.operation.shift import moved_share
 from neto.settings.load import Config
@@ -53,6 +62,7 @@ class Parts:
     routes: RouteSource
     runner: PlanRunner
     peers: Callable[[], list[dict[str, object]]]  # every session, for people
+    outside: PeeringSource | None = None  # None: all that the operator lists may be used
 
 
 class ControlLoop:
@@ -158,6 +168,8 @@ class ControlLoop:
             return
         await self._read_back()
         self._listen(started)
+        if self._parts.outside is not None:
+            await self._parts.outside.hear(self._config.peering, started)
         await self._records.inputs(self._heard())
         if self._operation.mode is Mode.LEGACY:
             await self._fall_back()
@@ -216,7 +228,7 @@ class ControlLoop:
             topology=self._inputs.topology,
             demand=with_margin(self._inputs.demand, config.settings.safety.demand_margin / 100),
             inventory=config.inventory,
-            peering=with_peer_sids(config.peering, self._parts.topology.peer_sids()),
+            peering=with_peer_sids(self._usable(config.peering), self._parts.topology.peer_sids()),
             intents=replace(
                 config.intents,
                 frozen=config.intents.frozen | untouchable,
@@ -225,6 +237,10 @@ class ControlLoop:
             running=merged(self._running.values()),
             portion=portion,
         )
+
+    def _usable(self, listed: Peering) -> Peering:
+        """Return what of the operator's peering may be used now."""
+        return listed if self._parts.outside is None else self._parts.outside.usable(listed)
 
     def _unheard(self, now: float) -> list[str]:
         """Return exporters to wait for: without their flows the load of links is not known, so nothing is moved.
@@ -407,12 +423,15 @@ class ControlLoop:
         if self._inputs.demand is not None:
             source = self._parts.demand
             documents["demand"] = report.demand(self._inputs.demand, source.counters, source.health)
+        if self._parts.outside is not None:
+            documents |= self._parts.outside.documents()
         return documents
 
     def _doubts(self) -> list[str]:
         """List what is not as it should be."""
         doubts = [doubt for doubt in (self._inputs.topology_doubt, self._inputs.demand_doubt) if doubt]
         doubts += self._inputs.demand_gaps
+        doubts += self._parts.outside.doubts if self._parts.outside is not None else ()
         doubts += [f"{name} is unverified: {why}" for name, why in sorted(self._unread.items())]
         down = [name for name in self._config.inventory.router if name not in self._parts.routes.up]
         doubts += [f"BGP session to {name} is down" for name in down]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from neto.model.demand import DemandMatrix, ExporterHealth
+from neto.model.peering import Peering
 from neto.model.plan import Plan
 from neto.model.sr import ForwardingState, Route, RouteKey
 from neto.model.topology import Topology
@@ -44,6 +45,23 @@ class DemandSource(Protocol):
     @property
     def health(self) -> Sequence[ExporterHealth]:
         """How well each exporter of flows is heard, by observation domain."""
+
+
+class PeeringSource(Protocol):
+    """What lies beyond the borders."""
+
+    async def hear(self, listed: Peering, now: float) -> None:
+        """Take what borders and probes have told. listed: what the operator lists; now: unix seconds."""
+
+    def usable(self, listed: Peering) -> Peering:
+        """Return the part of it that may be used, with delays as they are measured."""
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What of it is not as it should be."""
+
+    def documents(self) -> Mapping[str, object]:
+        """What people see of it, by kind."""
 
 
 class DeviceReader(Protocol):

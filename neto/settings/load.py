@@ -13,9 +13,9 @@ from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings.intents import load_intents
 from neto.settings.inventory import load_inventory, router_names
-from neto.settings.main import Mqtt, Settings
+from neto.settings.main import Latency, Mqtt, Settings
 from neto.settings.peering import load_peering
-from neto.settings.schema import check
+from neto.settings.schema import check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
 
 Read = TypeVar("Read")
@@ -57,8 +57,31 @@ def load_settings(path: Path) -> Settings:
             "lab": base / settings.lab if settings.lab else None,
             "ssh": ssh,
             "mqtt": settings.mqtt and absolute(settings.mqtt, base),
+            "latency": settings.latency and _latency_files(settings.latency, base),
         }
     )
+
+
+def _latency_files(latency: Latency, base: Path) -> Latency:
+    files = {name: base / at for name in ("token_file", "csv") if (at := getattr(latency, name))}
+    return latency.model_copy(update=files)
+
+
+def _tellers(path: Path, settings: Settings, inventory: Inventory) -> list[Problem]:
+    """Find BMP routers that are no routers of ours or share an address, and samples that no broker brings."""
+    file = read_toml(path)
+    problems = []
+    routers = settings.bmp.router if settings.bmp else ()
+    problems += duplicates(file, ("bmp", "router"), "name", [router.name for router in routers])
+    problems += duplicates(file, ("bmp", "router"), "address", [router.address for router in routers])
+    problems += [
+        file.problem(("bmp", "router", row, "name"), unknown("router", router.name, list(inventory.router)))
+        for row, router in enumerate(routers)
+        if router.name not in inventory.router
+    ]
+    if settings.latency and settings.latency.mqtt and settings.mqtt is None:
+        problems.append(file.problem(("latency", "mqtt"), "needs a broker; accepted: with a table [mqtt]"))
+    return problems
 
 
 def absolute(mqtt: Mqtt, base: Path) -> Mqtt:
@@ -99,7 +122,7 @@ def load_config(path: Path) -> Config:
     settings = load_settings(path)
     inventory, intents, peering, problems = read_network(settings.inventory, settings.intents, settings.peering)
     if inventory:
-        problems += _sessions(path, settings, inventory)
+        problems += _sessions(path, settings, inventory) + _tellers(path, settings, inventory)
     if problems or inventory is None or intents is None or peering is None:
         raise InputError(problems)
     return Config(path=path, settings=settings, inventory=inventory, intents=intents, peering=peering)

@@ -92,6 +92,40 @@ class Mqtt(Section):
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 15  # a broker that is frozen is found out within 1.5 times this
 
 
+class BmpRouter(Section):
+    """A border router that tells its routes."""
+
+    name: str  # in the inventory
+    address: Ipv4  # that it connects from
+
+
+class Bmp(Section):
+    """Routes of the borders (RFC 7854): routers connect to us."""
+
+    listen: Endpoint = Field(default="127.0.0.1:11019", validate_default=True)
+    router: tuple[BmpRouter, ...] = Field(default=(), strict=False)
+    stale_ttl_s: Positive = 300.0  # how long routes of a lost session, or ones in doubt, still count
+    quiet_s: Positive = 5.0  # a peer of whom nothing came for so long has told everything
+    settle_s: Positive = 45.0  # and has, at the latest, so long after its first route
+    max_loss: Percent = 50.0  # % of a peer's prefixes withdrawn at once that are not believed
+
+
+class Latency(Section):
+    """Latency samples, and when they move anything. Files are relative to neto.toml."""
+
+    listen: Endpoint | None = None  # HTTP: POST /samples
+    token_file: Path | None = Field(default=None, strict=False)  # its first line is what probes have to bear
+    csv: Path | None = Field(default=None, strict=False)  # a file that is read whenever it changes
+    csv_period_s: Positive = 10.0
+    mqtt: bool = False  # what is published below neto/probe, at the broker of [mqtt]
+    max_age_s: Positive = 900.0
+    min_samples: Annotated[int, Field(ge=6, le=101)] = 6  # of a group behind a link: fewer hold no 95 % interval
+    min_gain_ms: NonNegative = 2.0  # round trip that a move must surely gain
+    confirm: Count = 3  # decisions one after another that say so
+    hold_s: NonNegative = 600.0  # after a move; doubled each time one has to be undone
+    probation_s: NonNegative = 300.0  # within which a move that made it worse is undone
+
+
 class Controller(Section):
     """How to decide."""
 
@@ -164,7 +198,9 @@ class Settings(Section):
     bgp: Bgp
     bgpls: BgpLs
     netflow: Netflow = Netflow()
-    mqtt: Mqtt | None = None  # needed where there are netflow.leaves
+    mqtt: Mqtt | None = None  # needed where there are netflow.leaves, or latency.mqtt
+    bmp: Bmp | None = None
+    latency: Latency | None = None
     controller: Controller = Controller()
     safety: Safety = Safety()
     ramp: Ramp = Ramp()

@@ -123,14 +123,15 @@ def _section(annotation: Any) -> type[Section] | None:
     return None
 
 
-def duplicates(file: TomlFile, table: str, key: str, values: Sequence[str]) -> list[Problem]:
+def duplicates(file: TomlFile, table: str | tuple[str, ...], key: str, values: Sequence[str]) -> list[Problem]:
     """One problem for each value that stood earlier already."""
+    where = (table,) if isinstance(table, str) else table
     seen: dict[str, int] = {}
     problems = []
     for row, value in enumerate(values):
         if value in seen:
-            first = file.line((table, seen[value], key))
-            problems.append(file.problem((table, row, key), f"{value!r} is already named on line {first}"))
+            first = file.line((*where, seen[value], key))
+            problems.append(file.problem((*where, row, key), f"{value!r} is already named on line {first}"))
         else:
             seen[value] = row
     return problems

@@ -195,3 +195,29 @@ def test_the_example_of_a_collector_loads():
     read = load_collector(Path(__file__).parents[2] / "config" / "neto-collector.toml")
     assert (read.settings.collector.name, read.settings.mqtt.host) == ("fra", "127.0.0.1")
     assert read.inventory.routers
+
+
+TELLERS = """
+[bmp]
+[[bmp.router]]
+name = "lon1"
+address = "192.0.2.1"
+"""
+
+
+def test_borders_and_probes_that_cannot_be_are_named_with_their_lines(config):
+    second = '[[bmp.router]]\nname = "lon2"\naddress = "192.0.2.1"\n[latency]\nmqtt = true\n'
+    config.write_text(config.read_text() + TELLERS + second)
+    assert problems(config) == [
+        "neto.toml:18: bmp.router[2].address: '192.0.2.1' is already named on line 15",
+        "neto.toml:17: bmp.router[2].name: 'lon2' is no router (did you mean lon1?); accepted: lon1",
+        "neto.toml:20: latency.mqtt: needs a broker; accepted: with a table [mqtt]",
+    ]
+
+
+def test_files_of_samples_are_relative_to_the_settings(config):
+    config.write_text(config.read_text() + TELLERS + '[latency]\ncsv = "samples.csv"\ntoken_file = "token"\n')
+    settings = load_config(config).settings
+    assert settings.latency.csv == config.parent / "samples.csv"
+    assert settings.latency.token_file == config.parent / "token"
+    assert [router.name for router in settings.bmp.router] == ["lon1"]

@@ -109,6 +109,21 @@ class RouteTable:
         """Return a prefix."""
         return prefix_of(self.keys[row])
 
+    def largest_groups(self, most: int) -> list[dict[str, object]]:
+        """Return the groups with most prefixes: origin AS, exits, how many, and the first of them."""
+        group = self.groups()
+        numbers, first, counts = np.unique(group, return_index=True, return_counts=True)
+        order = [at for at in np.argsort(-counts, kind="stable").tolist() if numbers[at] >= 0][:most]
+        return [
+            {
+                "origin_as": int(self.origin[first[at]]),
+                "exits": [link for link, there in zip(self.links, self.exits[first[at]], strict=True) if there],
+                "prefixes": int(counts[at]),
+                "first": str(self.prefix(int(first[at]))),
+            }
+            for at in order
+        ]
+
     def groups(self) -> npt.NDArray[np.int64]:
         """Number of each prefix's group, (prefixes,): the same where origin and exits are. -1: there is no exit."""
         if not len(self.keys):

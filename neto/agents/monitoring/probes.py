@@ -48,13 +48,17 @@ class Probes:
 
     async def listen(self, address: tuple[str, int], token: str = "") -> None:
         """Serve HTTP until cancelled. Raises OSError when the address cannot be bound."""
-        server = await asyncio.start_server(lambda r, w: self._serve(r, w, token), *address, limit=_PIECE)
-        host, port = server.sockets[0].getsockname()[:2]
-        self.bound = (host, port)
-        _log.info("latency.listening", address=host, port=port, token=bool(token))
         try:
-            async with server:
-                await server.serve_forever()
+            async with asyncio.TaskGroup() as work:
+
+                def arrive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                    work.create_task(self._serve(reader, writer, token), name="latency by HTTP, a connection")
+
+                async with await asyncio.start_server(arrive, *address, limit=_PIECE) as server:
+                    host, port = server.sockets[0].getsockname()[:2]
+                    self.bound = (host, port)
+                    _log.info("latency.listening", address=host, port=port, token=bool(token))
+                    await server.serve_forever()
         finally:
             self.bound = None
 

@@ -1,0 +1,223 @@
+"""The agents that tell what lies beyond the borders, and what of the operator's peering they bear out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from neto.agents.monitoring.bmp import BmpAgent
+from neto.agents.monitoring.exits import RouteTable, copy, route_table
+from neto.agents.monitoring.latency import LatencyRules, LatencyTable
+from neto.agents.monitoring.probes import Probes
+from neto.agents.monitoring.rib import Rib
+from neto.agents.mqtt import Broker
+from neto.controller.latency_moves import LatencyPolicy
+from neto.model.latency import LatencyEstimate
+from neto.model.peering import Egress, Peering, PeeringLink
+from neto.operation import outside
+from neto.settings.main import Bgp, Bmp, Latency
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where routes and samples come from; None: not from there."""
+
+    bgp: Bgp
+    bmp: Bmp | None
+    latency: Latency | None
+    broker: Broker | None  # for samples by MQTT
+
+
+class Borders:
+    """Listens to borders and probes. Inert until `run`.
+
+    on_change: called when a border says something that should be decided on soon.
+    """
+
+    def __init__(self, sources: Sources, listed: Peering, on_change: Callable[[], None]) -> None:
+        self._sources = sources
+        bmp, latency = sources.bmp, sources.latency or Latency()
+        self._bmp: BmpAgent | None = None
+        if bmp is not None:
+            rib = Rib(
+                sources.bgp.asn,
+                sources.bgp.community,
+                stale_ttl_s=bmp.stale_ttl_s,
+                quiet_s=bmp.quiet_s,
+                settle_s=bmp.settle_s,
+            )
+            routers = {router.address: router.name for router in bmp.router}
+            self._bmp = BmpAgent((bmp.listen.address, bmp.listen.port), routers, rib, on_change)
+        trust = bmp or Bmp()
+        self._exits = outside.Exits(
+            frozenset(router.name for router in trust.router),
+            outside.RouteTrust(trust.max_loss / 100, trust.stale_ttl_s, trust.settle_s + trust.quiet_s),
+            time.monotonic(),
+        )
+        self._latency = outside.Latency(
+            LatencyPolicy(
+                min_gain_ms=latency.min_gain_ms,
+                confirm=latency.confirm,
+                hold_s=latency.hold_s,
+                probation_s=latency.probation_s,
+            )
+        )
+        self._samples = LatencyTable(listed, LatencyRules(latency.max_age_s, latency.min_samples))
+        self._probes = Probes(self._samples)
+        self._listed = listed
+        self._decided: tuple[int, tuple[PeeringLink, ...]] | None = None  # what the table was made of
+        self._table: RouteTable | None = None
+        self._egresses: Mapping[tuple[str, str], Egress] | None = None
+        self._estimates: list[LatencyEstimate] = []
+        self._failing: frozenset[tuple[str, str]] = frozenset()
+
+    async def run(self) -> None:
+        """Listen until cancelled. Raises OSError when an address cannot be bound."""
+        latency = self._sources.latency
+        async with asyncio.TaskGroup() as work:
+            if self._bmp is not None:
+                work.create_task(self._bmp.run(), name="bmp")
+            if latency is not None and latency.listen is not None:
+                token = await asyncio.to_thread(_token, latency)
+                address = (latency.listen.address, latency.listen.port)
+                work.create_task(self._probes.listen(address, token), name="latency by HTTP")
+            if latency is not None and latency.csv is not None:
+                work.create_task(self._probes.follow(latency.csv, latency.csv_period_s), name="latency from a file")
+            if latency is not None and self._sources.broker is not None:
+                work.create_task(self._probes.subscribe(self._sources.broker, "neto-latency"), name="latency by MQTT")
+
+    async def hear(self, listed: Peering, now: float) -> None:
+        """Take what was told until now (unix seconds), for the peering that the operator lists."""
+        if listed is not self._listed:
+            self._listed = listed
+            self._samples.reload(listed)
+        told = None
+        if self._bmp is not None:
+            rib = self._bmp.rib
+            told = copy(rib)
+            if self._decided != (told.changes, listed.links):
+                self._table = await asyncio.to_thread(route_table, told, listed.links)
+                self._decided = (told.changes, listed.links)
+        self._exits.hear(listed.links, told, self._table, time.monotonic())
+        self._estimates, self._failing = self._samples.estimates(now), self._samples.failing(now)
+        found = outside.outside(listed, self._exits, self._latency, self._estimates, self._failing, now)
+        self._egresses = {(each.prefix_group, each.peering_link): each for each in found.egresses}
+
+    def usable(self, listed: Peering) -> Peering:
+        """Return the part of a peering that is borne out, with delays as they are. All of it before `hear`."""
+        if self._egresses is None:
+            return listed
+        known = {(each.prefix_group, each.peering_link) for each in self._listed.egresses}
+        found = [
+            self._egresses.get(pair) if pair in known else egress
+            for egress in listed.egresses
+            for pair in [(egress.prefix_group, egress.peering_link)]
+        ]
+        return Peering(
+            listed.isps, listed.links, listed.groups, tuple(egress for egress in found if egress is not None)
+        )
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What is not as it should be."""
+        lost = (f"{group} through {link}: probes are lost" for link, group in sorted(self._failing))
+        return (*self._exits.doubts, *lost)
+
+    @property
+    def peers(self) -> list[dict[str, object]]:
+        """Every BMP session, for people."""
+        if self._bmp is None or self._sources.bmp is None:
+            return []
+        return [
+            {
+                "peer": router.name,
+                "kind": "bmp",
+                "address": router.address,
+                "state": "up" if router.name in self._bmp.up else "down",
+            }
+            for router in self._sources.bmp.router
+        ]
+
+    def documents(self) -> dict[str, object]:
+        """What people see of it."""
+        return {
+            "routes": outside_document(self._listed, self._table, self._egresses or {}, self._counters()),
+            "latency": latency_document(self._estimates, self._latency, dict(self._samples.counters)),
+        }
+
+    def _counters(self) -> dict[str, int]:
+        told = self._bmp.counters if self._bmp is not None else {}
+        return {**told, "tables_refused": self._exits.refused}
+
+
+_SHOWN_GROUPS = 50
+
+
+def outside_document(
+    listed: Peering,
+    table: RouteTable | None,
+    egresses: Mapping[tuple[str, str], Egress],
+    counters: Mapping[str, int],
+) -> dict[str, object]:
+    """Links with what they announce, listed groups with their open exits, and what groups by itself."""
+    links = [
+        {
+            "peering_link": link.name,
+            "border": link.node,
+            "isp": link.isp,
+            "told": table is not None and link.name in table.told,
+            "prefixes": int(table.exits[:, table.links.index(link.name)].sum())
+            if table is not None and link.name in table.links
+            else None,
+        }
+        for link in listed.links
+    ]
+    groups = [
+        {
+            "prefix_group": group.name,
+            "open": [link.name for link in listed.links if (group.name, link.name) in egresses],
+            "closed": [
+                each.peering_link
+                for each in listed.egresses
+                if each.prefix_group == group.name and (group.name, each.peering_link) not in egresses
+            ],
+        }
+        for group in listed.groups
+    ]
+    found = table.largest_groups(_SHOWN_GROUPS) if table is not None else []
+    return {"links": links, "groups": groups, "found": found, "counters": dict(counters)}
+
+
+def latency_document(
+    estimates: Sequence[LatencyEstimate], latency: outside.Latency, counters: Mapping[str, int]
+) -> dict[str, object]:
+    """Estimates, and where they have groups leave."""
+    standings = latency.standings
+    return {
+        "estimates": [
+            {
+                "prefix_group": each.prefix_group,
+                "peering_link": each.peering_link,
+                "rtt_ms": each.rtt_ms,
+                "low_ms": each.low_ms,
+                "high_ms": each.high_ms,
+                "loss": each.loss,
+                "samples": each.samples,
+                "age_s": each.age_s,
+                "in_use": each.prefix_group in standings and standings[each.prefix_group].exit == each.peering_link,
+            }
+            for each in sorted(estimates, key=lambda each: (each.prefix_group, each.rtt_ms))
+        ],
+        "moved": [
+            {"prefix_group": group, "exit": standing.exit, "candidate": standing.candidate, "reverts": standing.reverts}
+            for group, standing in sorted(standings.items())
+            if standing.moved or standing.candidate or standing.reverts
+        ],
+        "counters": dict(counters),
+    }
+
+
+def _token(latency: Latency) -> str:
+    return latency.token_file.read_text().split("\n")[0].strip() if latency.token_file else ""

@@ -1,0 +1,144 @@
+"""Borders and probes, from sockets to the peering that is decided on, and to what people see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from rich.console import Console
+
+from neto.cli import tables
+from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
+from neto.operation.borders import Borders, Sources
+from neto.settings.main import Bgp, Bmp, Latency
+from tests.wire.bgp.octets import attributes, bmp, monitoring, nlri, peer, peer_up, tlv, update
+
+BMP_PORT, HTTP_PORT = 17991, 17992
+LISTED = Peering(
+    isps=(Isp("isp", 64500),),
+    links=(
+        PeeringLink("l1", "b1", "isp", 1000.0, peer_address="192.0.2.1"),
+        PeeringLink("l2", "b2", "isp", 1000.0, peer_address="192.0.2.1"),
+    ),
+    groups=(PrefixGroup("g", (ip_network("198.51.100.0/24"),)),),
+    egresses=(Egress("g", "l1", 1000.0), Egress("g", "l2", 2000.0)),
+)
+BGP = Bgp(asn=65000, router_id="10.0.0.9", local_address="127.0.0.1")
+BMP = Bmp.model_validate(
+    {
+        "listen": f"127.0.0.1:{BMP_PORT}",
+        "router": [{"name": "b1", "address": "127.0.7.1"}, {"name": "b2", "address": "127.0.7.2"}],
+        "quiet_s": 0.5,
+    }
+)
+LATENCY = {"listen": f"127.0.0.1:{HTTP_PORT}", "confirm": 1}
+SESSION = bmp(4, tlv(2, b"b") + tlv(1, b"")) + bmp(3, peer_up())
+ROUTE = bmp(0, monitoring(update(attributes(), nlri("198.51.100.0/24"))))
+END = bmp(0, monitoring(update()))
+
+
+@pytest.fixture
+async def borders(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    latency = Latency.model_validate(LATENCY | {"token_file": token})
+    borders = Borders(Sources(BGP, BMP, latency, None), LISTED, lambda: None)
+    task = asyncio.create_task(borders.run())
+    yield borders
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def connected(port, source="127.0.0.1"):
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return (await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))[1]
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+
+
+async def until(borders, holds, listed=LISTED):
+    async with asyncio.timeout(10):
+        while True:
+            await borders.hear(listed, time.time())
+            if holds():
+                return
+            await asyncio.sleep(0.05)
+
+
+def open_(borders, listed=LISTED):
+    return {each.peering_link: each.delay_us for each in borders.usable(listed).egresses}
+
+
+async def test_exits_follow_routes_and_delays_follow_samples(borders):
+    assert borders.usable(LISTED) is LISTED
+    one, two = await connected(BMP_PORT, "127.0.7.1"), await connected(BMP_PORT, "127.0.7.2")
+    one.write(SESSION + ROUTE + END)
+    two.write(SESSION + ROUTE + END)
+    await until(borders, lambda: not borders.doubts)
+    assert open_(borders) == {"l1": 1000.0, "l2": 2000.0}
+    assert [row["state"] for row in borders.peers] == ["up", "up"]
+
+    now = time.time()
+    samples = [
+        {
+            "ts": now - at,
+            "vantage": border,
+            "peering_link": link,
+            "prefix": "198.51.100.0/24",
+            "rtt_ms": rtt,
+            "loss": 0,
+            "n": 5,
+        }
+        for at in range(6)
+        for border, link, rtt in (("b1", "l1", 30.0), ("b2", "l2", 20.0))
+    ]
+    body = json.dumps(samples).encode()
+    probe = await connected(HTTP_PORT)
+    head = f"POST /samples HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: {len(body)}\r\n\r\n"
+    probe.write(head.encode() + body)
+    await until(borders, lambda: open_(borders) == {"l1": 15000.0, "l2": 10000.0})
+
+    assert borders.documents()["latency"]["moved"][0]["exit"] == "l2"
+
+    two.write(bmp(2, peer() + b"\x04"))
+    await until(borders, lambda: open_(borders) == {"l1": 15000.0})
+    assert borders.doubts == ("l2: its BGP session is down",)
+    documents = json.loads(json.dumps(borders.documents()))
+    assert documents["routes"]["groups"] == [{"prefix_group": "g", "open": ["l1"], "closed": ["l2"]}]
+    assert documents["routes"]["found"][0]["exits"] == ["l1"]
+    assert documents["latency"]["moved"] == []
+    shown = Console(width=200)
+    with shown.capture() as told:
+        shown.print(tables.routes(documents["routes"]), tables.latency(documents["latency"]))
+    assert all(word in told.get() for word in ("198.51.100.0/24", "64511", "l2", "accepted 12"))
+    for writer in (one, two, probe):
+        writer.close()
+
+
+async def test_what_is_newly_listed_is_usable_until_it_is_judged(borders):
+    await borders.hear(LISTED, time.time())
+    more = replace(
+        LISTED,
+        groups=(*LISTED.groups, PrefixGroup("h", (ip_network("203.0.113.0/24"),))),
+        egresses=(*LISTED.egresses, Egress("h", "l1", 5.0)),
+    )
+    assert borders.usable(more) == more
+    writer = await connected(BMP_PORT, "127.0.7.1")
+    writer.write(SESSION + ROUTE + END)
+    await until(borders, lambda: len(borders.usable(more).egresses) == 2, more)  # nobody announces h
+    writer.close()
+
+
+async def test_without_borders_and_probes_everything_is_as_listed():
+    idle = Borders(Sources(BGP, None, None, None), LISTED, lambda: None)
+    await idle.hear(LISTED, time.time())
+    assert idle.usable(LISTED) == LISTED
+    assert (idle.doubts, idle.peers) == ((), [])
