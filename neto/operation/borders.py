@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neto.agents.monitoring.bmp import BmpAgent
-from neto.agents.monitoring.exits import RouteTable, copy, route_table
-from neto.agents.monitoring.latency import LatencyRules, LatencyTable
+from neto.agents.monitoring.exits import RibCopy, RouteTable, copy, route_table
+from neto.agents.monitoring.latency import LatencyRules, LatencySamples, LatencyTable
 from neto.agents.monitoring.probes import Probes
 from neto.agents.monitoring.rib import Rib
 from neto.agents.mqtt import Broker
@@ -18,6 +18,8 @@ from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink
 from neto.operation import outside
 from neto.settings.main import Bgp, Bmp, Latency
+
+_SHOWN_GROUPS = 50
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Borders:
         self._listed = listed
         self._decided: tuple[int, tuple[PeeringLink, ...]] | None = None  # what the table was made of
         self._table: RouteTable | None = None
+        self._largest: list[dict[str, object]] = []
         self._egresses: Mapping[tuple[str, str], Egress] | None = None
         self._estimates: list[LatencyEstimate] = []
         self._failing: frozenset[tuple[str, str]] = frozenset()
@@ -93,15 +96,17 @@ class Borders:
         if listed is not self._listed:
             self._listed = listed
             self._samples.reload(listed)
-        told = None
-        if self._bmp is not None:
-            rib = self._bmp.rib
-            told = copy(rib)
-            if self._decided != (told.changes, listed.links):
-                self._table = await asyncio.to_thread(route_table, told, listed.links)
-                self._decided = (told.changes, listed.links)
+        told = copy(self._bmp.rib) if self._bmp is not None else None
+        await asyncio.to_thread(self._decide, listed, told, self._samples.copy(), now)
+
+    def _decide(self, listed: Peering, told: RibCopy | None, samples: LatencySamples, now: float) -> None:
+        """Work out what may be used: all of it in one thread at a time, since `hear` is awaited."""
+        if told is not None and self._decided != (told.changes, listed.links):
+            self._table = route_table(told, listed.links)
+            self._largest = self._table.largest_groups(_SHOWN_GROUPS)
+            self._decided = (told.changes, listed.links)
         self._exits.hear(listed.links, told, self._table, time.monotonic())
-        self._estimates, self._failing = self._samples.estimates(now), self._samples.failing(now)
+        self._estimates, self._failing = samples.estimates(now), samples.failing(now)
         found = outside.outside(listed, self._exits, self._latency, self._estimates, self._failing, now)
         self._egresses = {(each.prefix_group, each.peering_link): each for each in found.egresses}
 
@@ -143,7 +148,11 @@ class Borders:
     def documents(self) -> dict[str, object]:
         """What people see of it."""
         return {
-            "routes": outside_document(self._listed, self._table, self._egresses or {}, self._counters()),
+            "routes": {
+                **routes_document(self._listed, self._table, self._egresses or {}),
+                "found": self._largest,
+                "counters": self._counters(),
+            },
             "latency": latency_document(self._estimates, self._latency, dict(self._samples.counters)),
         }
 
@@ -152,16 +161,10 @@ class Borders:
         return {**told, "tables_refused": self._exits.refused}
 
 
-_SHOWN_GROUPS = 50
-
-
-def outside_document(
-    listed: Peering,
-    table: RouteTable | None,
-    egresses: Mapping[tuple[str, str], Egress],
-    counters: Mapping[str, int],
+def routes_document(
+    listed: Peering, table: RouteTable | None, egresses: Mapping[tuple[str, str], Egress]
 ) -> dict[str, object]:
-    """Links with what they announce, listed groups with their open exits, and what groups by itself."""
+    """Links with what they announce, and listed groups with their open exits."""
     links = [
         {
             "peering_link": link.name,
@@ -186,8 +189,7 @@ def outside_document(
         }
         for group in listed.groups
     ]
-    found = table.largest_groups(_SHOWN_GROUPS) if table is not None else []
-    return {"links": links, "groups": groups, "found": found, "counters": dict(counters)}
+    return {"links": links, "groups": groups}
 
 
 def latency_document(

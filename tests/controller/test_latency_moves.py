@@ -133,7 +133,7 @@ def cycles_with_moves(seed, true_ms, choose):
                 [Sample(now - 9 * at, f"border-{link}", link, PREFIXES[0], rtt, 0.0, 5) for at, rtt in enumerate(rtts)],
                 now,
             )
-        exits = choose({each.peering_link: each for each in table.estimates(now)}, now)
+        exits = choose({each.peering_link: each for each in table.copy().estimates(now)}, now)
         wobbling = {prefix: rate * chance.uniform(0.95, 1.05) for prefix, rate in rates.items()}
         found = split(wobbling, exits, running)
         if found.moved or found.forced:

@@ -29,7 +29,7 @@ async def test_samples_that_probes_publish_are_taken_and_nonsense_is_counted(mos
             await client.publish("neto/probe/fra1", "nonsense", qos=1)
             while probes.counters["malformed"] < 1:  # noqa: ASYNC110 it has no event
                 await asyncio.sleep(0.05)
-        assert probes._table.estimates(NOW)[0].rtt_ms == 10.0
+        assert probes._table.copy().estimates(NOW)[0].rtt_ms == 10.0
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

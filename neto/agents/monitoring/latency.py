@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neto.model.latency import LatencyEstimate
@@ -31,6 +31,55 @@ class LatencyRules:
 
     max_age_s: float = 900.0
     min_samples: int = 6  # below that no interval holds the median with 95 %
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LatencySamples:
+    """The samples of one moment; these may be worked on in a thread."""
+
+    rules: LatencyRules
+    samples: Mapping[tuple[str, str], Sequence[Sample]]  # by link and group
+
+    def estimates(self, now: float) -> list[LatencyEstimate]:
+        """Return what is known at `now`, by link and group; nothing of pairs with too few samples."""
+        found = []
+        for (link, group), told in sorted(self.samples.items()):
+            fresh = [sample for sample in told if now - sample.ts <= self.rules.max_age_s]
+            rtts = sorted(sample.rtt_ms for sample in fresh if sample.rtt_ms is not None)
+            if len(rtts) < self.rules.min_samples:
+                continue
+            below, confidence = interval(len(rtts))
+            probes = sum(sample.n for sample in fresh)
+            found.append(
+                LatencyEstimate(
+                    peering_link=link,
+                    prefix_group=group,
+                    rtt_ms=(rtts[(len(rtts) - 1) // 2] + rtts[len(rtts) // 2]) / 2,
+                    low_ms=rtts[below],
+                    high_ms=rtts[-1 - below],
+                    confidence=confidence,
+                    loss=sum(sample.loss * sample.n for sample in fresh) / probes,
+                    samples=len(rtts),
+                    probes=probes,
+                    age_s=max(0.0, now - max(sample.ts for sample in fresh)),
+                )
+            )
+        return found
+
+    def failing(self, now: float) -> frozenset[tuple[str, str]]:
+        """Return the (link, group) pairs that lose what is sent: their newest samples say so, one like the other.
+
+        Not those of a group that fails behind every link that is measured: that is its end, or our probes.
+        """
+        dead: set[tuple[str, str]] = set()
+        alive: set[str] = set()
+        for pair, told in self.samples.items():
+            newest = sorted((s for s in told if now - s.ts <= self.rules.max_age_s), key=lambda s: -s.ts)[:_NEWEST]
+            if len(newest) == _NEWEST and all(sample.loss >= _BLACKHOLE for sample in newest):
+                dead.add(pair)
+            elif newest:
+                alive.add(pair[1])
+        return frozenset(pair for pair in dead if pair[1] in alive)
 
 
 class LatencyTable:
@@ -67,46 +116,9 @@ class LatencyTable:
                     told.append(sample)
             self.counters[why or "accepted"] += 1
 
-    def estimates(self, now: float) -> list[LatencyEstimate]:
-        """Return what is known at `now`, by link and group; nothing of pairs with too few samples."""
-        found = []
-        for (link, group), told in sorted(self._samples.items()):
-            fresh = [sample for sample in told if now - sample.ts <= self._rules.max_age_s]
-            rtts = sorted(sample.rtt_ms for sample in fresh if sample.rtt_ms is not None)
-            if len(rtts) < self._rules.min_samples:
-                continue
-            below, confidence = interval(len(rtts))
-            probes = sum(sample.n for sample in fresh)
-            found.append(
-                LatencyEstimate(
-                    peering_link=link,
-                    prefix_group=group,
-                    rtt_ms=(rtts[(len(rtts) - 1) // 2] + rtts[len(rtts) // 2]) / 2,
-                    low_ms=rtts[below],
-                    high_ms=rtts[-1 - below],
-                    confidence=confidence,
-                    loss=sum(sample.loss * sample.n for sample in fresh) / probes,
-                    samples=len(rtts),
-                    probes=probes,
-                    age_s=max(0.0, now - max(sample.ts for sample in fresh)),
-                )
-            )
-        return found
-
-    def failing(self, now: float) -> frozenset[tuple[str, str]]:
-        """Return the (link, group) pairs that lose what is sent: their newest samples say so, one like the other.
-
-        Not those of a group that fails behind every link that is measured: that is its end, or our probes.
-        """
-        dead: set[tuple[str, str]] = set()
-        alive: set[str] = set()
-        for pair, told in self._samples.items():
-            newest = sorted((s for s in told if now - s.ts <= self._rules.max_age_s), key=lambda s: -s.ts)[:_NEWEST]
-            if len(newest) == _NEWEST and all(sample.loss >= _BLACKHOLE for sample in newest):
-                dead.add(pair)
-            elif newest:
-                alive.add(pair[1])
-        return frozenset(pair for pair in dead if pair[1] in alive)
+    def copy(self) -> LatencySamples:
+        """Return the samples as they are now."""
+        return LatencySamples(self._rules, {pair: tuple(told) for pair, told in self._samples.items()})
 
     def _doubt(self, sample: Sample, group: str, now: float) -> str:
         """Say why a sample is not to be believed; "" when it is."""

@@ -54,7 +54,7 @@ async def test_samples_by_post(probes):
     assert (status, answer["accepted"], answer["refused"]) == (200, 6, 1)
     assert "rtt_ms 0" in answer["why"][0]
     assert probes.counters["refused"] == 1
-    (found,) = probes._table.estimates(NOW)
+    (found,) = probes._table.copy().estimates(NOW)
     assert (found.peering_link, found.prefix_group, found.rtt_ms) == ("fra-a", "eu", 10.0)
 
 
