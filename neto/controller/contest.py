@@ -34,9 +34,15 @@ class Contest:
     column: Ints  # (strands + 1,) where each strand's entries start
     row: Rows  # (entries,)
     part: Mbps  # (entries,) Mbit/s on the row per Mbit/s of the strand
-    background: Mbps  # (rows,) Mbit/s that does not take part
+    load: Mbps  # (rows,) Mbit/s before anything moves
     capacity: Mbps  # (rows,) Mbit/s: the link's capacity, or what is admitted
     link: Ints  # (rows,)
+
+    @cached_property
+    def background(self) -> Mbps:
+        """(rows,) Mbit/s that does not take part."""
+        theirs: Mbps = self.matrix @ self.before
+        return self.load - theirs
 
     @cached_property
     def matrix(self) -> csr_array:
@@ -120,12 +126,9 @@ def contested(shifts: Shifts, *, may_lower: bool = False) -> Contest | None:
     )  # fmt: skip
     shift = np.flatnonzero(taking_part)
     shift_of = np.searchsorted(shifts.shift_start[shift], strand, side="right") - 1
-    before = shifts.before[strand]
-    theirs = np.bincount(row, part * np.repeat(before, np.diff(column)), minlength=len(link))
     return Contest(
-        shift, strand, shift_of, before, shifts.after[strand], shifts.traffic_class[strand],
-        shifts.divisible[shift], shifts.quantum[shift], column, row, part, load[level, link] - theirs,
-        most[level, link], link,
+        shift, strand, shift_of, shifts.before[strand], shifts.after[strand], shifts.traffic_class[strand],
+        shifts.divisible[shift], shifts.quantum[shift], column, row, part, load[level, link], most[level, link], link,
     )  # fmt: skip
 
 

@@ -187,8 +187,8 @@ def _search(problem: Contest, exact_size: int, deadline: Deadline) -> tuple[_Sta
         answer = paced(problem, moves, deadline=deadline)
         bound = answer.bound
         if answer.parts is not None:
-            best = settled(problem, moves, answer.parts)
-            reached = _safe(problem, best)
+            states = settled(problem, moves, answer.parts)
+            best, reached = states or [], states is not None
     ways = _greedy_ways(problem)
     while not reached or (len(best) > bound and len(problem.strand) <= _FEW_STRANDS and not deadline.passed):
         way = next(ways, None)

@@ -45,15 +45,14 @@ class Paced:
 
 def paced(contest: Contest, moves: Transfers, *, most_steps: int = _MOST_STEPS, deadline: Deadline = NEVER) -> Paced:
     """Return the fewest steps found for all transfers."""
-    load = contest.loads(contest.before)
     bound, work = 2, _WORK
     for steps in range(2, most_steps + 1):
         if deadline.passed:
             break
         each = 2 * steps * (len(moves.row) + moves.bundles) + 1
         found, parts, proved, took = _pace(
-            moves.start, moves.row, moves.mbps, moves.loose, moves.early, moves.late, load, contest.capacity, steps,
-            min(_ITERATIONS, max(_LOOK_EVERY, work // each)),
+            moves.start, moves.row, moves.mbps, moves.loose, moves.early, moves.late, contest.load, contest.capacity,
+            steps, min(_ITERATIONS, max(_LOOK_EVERY, work // each)),
         )  # fmt: skip
         if found:
             return Paced(parts, bound)

@@ -1,4 +1,4 @@
-"""From parts of bundles back to rates of strands, with as few changes of shifts as that allows.
+"""From parts of bundles back to rates of strands, with as few changes of shifts as that allows; checked once more.
 
 Whose traffic moves first within a bundle does not matter to links, so it moves shift by shift, not a little of each.
 Then every shift that changes in more than one step is tried as a whole in each of these steps.
@@ -17,17 +17,49 @@ from neto.model.topology import Mbps, Rows
 _CLOSE = 1e-9  # share of a transfer that is not worth a change of its own
 
 
-def settled(contest: Contest, moves: Transfers, parts: Mbps) -> list[Mbps]:
-    """Return (strands,) Mbit/s after each step. parts: (steps, bundles) that have moved after it."""
+def settled(contest: Contest, moves: Transfers, parts: Mbps) -> list[Mbps] | None:
+    """Return (strands,) Mbit/s after each step; None when they are not safe after all.
+
+    parts: (steps, bundles) that have moved after each step.
+    """
     order = np.argsort(moves.bundle, kind="stable")
     states = _states(
         contest.before, contest.after, moves.source, moves.target, moves.amount, moves.bundle, order, parts
     )
+    columns = contest.column, contest.row, contest.part
     shift_start = np.searchsorted(contest.shift_of, np.arange(len(contest.shift) + 1))
-    _consolidate(
-        states, shift_start, contest.column, contest.row, contest.part, contest.loads(contest.before), contest.capacity
-    )
-    return list(states[1:])
+    _consolidate(states, shift_start, *columns, *_profile(states, *columns, contest.load), contest.capacity)
+    load, peak = _profile(states, *columns, contest.load)
+    total = np.add.reduceat(states, shift_start[:-1], axis=1)
+    floor = np.minimum(total[0], total[-1])
+    limit = np.maximum(contest.capacity[:, None], load[:, :-1]) + SLACK * contest.capacity[:, None]
+    kept = (total >= floor - SLACK * np.maximum(floor, 1.0)).all()
+    return list(states[1:]) if kept and (peak[:, 1:] <= limit).all() else None
+
+
+@compiled
+def _profile(states: Mbps, column: Ints, row: Rows, part: Mbps, before: Mbps) -> tuple[Mbps, Mbps]:
+    """Return, each (rows, steps + 1), the load after every step and the highest load in it; first of all, before."""
+    steps = len(states)
+    load = np.zeros((len(before), steps))
+    peak = np.zeros((len(before), steps))
+    rise, most = np.empty(steps), np.empty(steps)
+    for strand in range(states.shape[1]):
+        still = True
+        for step in range(steps):
+            rise[step] = states[step, strand] - states[0, strand]
+            most[step] = max(rise[step], rise[step - 1]) if step else 0.0
+            still &= rise[step] == 0.0
+        if still:
+            continue
+        for entry in range(column[strand], column[strand + 1]):
+            for step in range(1, steps):
+                load[row[entry], step] += part[entry] * rise[step]
+                peak[row[entry], step] += part[entry] * most[step]
+    for place in range(len(before)):
+        load[place] += before[place]
+        peak[place] += before[place]
+    return load, peak
 
 
 @compiled
@@ -84,20 +116,10 @@ def _snap(states: Mbps) -> None:
 
 @compiled
 def _consolidate(
-    states: Mbps, shift_start: Ints, column: Ints, row: Rows, part: Mbps, load_before: Mbps, capacity: Mbps
+    states: Mbps, shift_start: Ints, column: Ints, row: Rows, part: Mbps, load: Mbps, peak: Mbps, capacity: Mbps
 ) -> None:
     """Let shifts that change in several steps change in one of them where that fits; in place."""
     steps = len(states) - 1
-    load = np.zeros((steps + 1, len(capacity)))
-    peak = np.zeros((steps + 1, len(capacity)))  # of each step; the first row is not used
-    for strand in range(states.shape[1]):
-        for entry in range(column[strand], column[strand + 1]):
-            for step in range(steps + 1):
-                load[step, row[entry]] += part[entry] * (states[step, strand] - states[0, strand])
-                earlier = states[max(step - 1, 0), strand]
-                peak[step, row[entry]] += part[entry] * (max(states[step, strand], earlier) - states[0, strand])
-    load += load_before
-    peak += load_before
     for shift in range(len(shift_start) - 1):
         first, last = shift_start[shift], shift_start[shift + 1]
         if _changes(states, first, last) == 1:
@@ -134,17 +156,17 @@ def _exchange(load: Mbps, peak: Mbps, old: Mbps, new: Mbps, first: int, column: 
     for place in range(old.shape[1]):
         for entry in range(column[first + place], column[first + place + 1]):
             for step in range(1, len(old)):
-                load[step, row[entry]] += part[entry] * (new[step, place] - old[step, place])
+                load[row[entry], step] += part[entry] * (new[step, place] - old[step, place])
                 highest = max(new[step, place], new[step - 1, place]) - max(old[step, place], old[step - 1, place])
-                peak[step, row[entry]] += part[entry] * highest
+                peak[row[entry], step] += part[entry] * highest
 
 
 @compiled
 def _fits(load: Mbps, peak: Mbps, first: int, last: int, column: Ints, row: Rows, capacity: Mbps) -> bool:
     """Whether no step overloads a row that these strands cross."""
     for entry in range(column[first], column[last]):
-        for step in range(1, len(load)):
-            limit = max(capacity[row[entry]], load[step - 1, row[entry]]) + 0.5 * SLACK * capacity[row[entry]]
-            if peak[step, row[entry]] > limit:
+        for step in range(1, load.shape[1]):
+            limit = max(capacity[row[entry]], load[row[entry], step - 1]) + 0.5 * SLACK * capacity[row[entry]]
+            if peak[row[entry], step] > limit:
                 return False
     return True
