@@ -22,7 +22,7 @@ class Collector(Section):
 
     name: Leaf  # no other collector of the hierarchy has it
     leaves: tuple[Leaf, ...] = Field(default=(), max_length=256, strict=False)  # a mid-tier: it merges these
-    late_s: NonNegative = 10.0  # how long a window waits for the other leaves once the first has told it
+    late_s: NonNegative = 75.0  # how long a window waits for the other leaves once the first has told it
     resend_s: Positive = 60.0  # how long a commit may take before a window is sent again
     spool_mb: Count = 1024  # what waits for its commit takes no more; the oldest windows go first
 

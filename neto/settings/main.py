@@ -73,7 +73,7 @@ class Netflow(FlowExports):
 
     smooth: Count = 3  # windows averaged into the demand
     leaves: tuple[Leaf, ...] = Field(default=(), max_length=256, strict=False)  # collectors that listen in our place
-    late_s: NonNegative = 10.0  # how long a window waits for the other leaves once the first has told it
+    late_s: NonNegative = 75.0  # how long a window waits for the other leaves once the first has told it
     ttl_s: Positive = 300.0  # how long the last good demand stands in for one that fails its checks
 
 

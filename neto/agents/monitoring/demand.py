@@ -4,6 +4,11 @@ Windows are aligned to multiples of their length, so that those of several colle
 the windows in which they were sent (`spread`), by clocks that are set right (`clocks`). A window is closed once nearly
 all of its octets can have been told (`lag`): at once where exporters report every second, after their active timeout
 where they report every minute. What comes later counts in the oldest window that is open, and is counted as late.
+
+At first octets count as they arrive, and windows are closed at their end: part of what is told was sent before we
+listened, but as much of what is sent now will be told later. Once all that is told can have been sent since we listen,
+octets begin to count when they were sent. What was sent before that moment has been stood in for: it is left out, and
+counted as such.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ class Account:
     ignored: int = 0  # another router's to tell
     local: int = 0  # never crosses the WAN
     implausible: int = 0  # more than a record can measure
+    before: int = 0  # sent before octets began to count when they were sent
     late: int = 0  # of matched and unknown: counted in a later window than they were sent in
 
 
@@ -85,17 +91,19 @@ class FlowAggregator:
         self._oldest: int | None = None  # number of the oldest open window
         self._latest = 0  # of the latest that something was counted in
         self._begins = 0.0  # of the oldest open window: the first begins when we do
+        self._learns = active_timeout_s > 0
+        self._by_arrival = True
+        self._began = 0.0  # when we began to count by arrival
+        self._sent_from = 0  # number of the window from which octets count when they were sent
         self._open_octets = 0
         self._heard: dict[str, float] = {}  # when each router's exports last came
         self._tell_sampling: set[str] = set()  # routers that ever told it
-        self._untold: Counter[str] = (
-            Counter()
-        )  # records of such routers whose sampling is not told, since a window closed
+        self._untold: Counter[str] = Counter()  # their records that do not, since a window was closed
 
     @property
     def lag_s(self) -> float:
         """How long after its end a window is closed now."""
-        return self._lag.seconds
+        return 0.0 if self._by_arrival else self._lag.seconds
 
     def reload(self, classifier: Classifier) -> None:
         """Classify by something else from here on; what is counted stays counted, what has no cell now is unknown."""
@@ -140,7 +148,8 @@ class FlowAggregator:
         if unknown.any():
             self._heavy.add(_prefix_keys(batch)[unknown], octets[unknown])
             keys = np.where(unknown, self._classifier.space.size + batch.source, cells)
-        first, last = lifetimes(batch.start, batch.end, batch.skew_s, now)
+        reach_s = self._reach * self._window_s
+        first, last = lifetimes(batch.start, batch.end, batch.skew_s, now, reach_s)
         self._put_in_windows(keys, octets, first, last, now)
 
     def roll(self, now: float) -> None:
@@ -149,10 +158,17 @@ class FlowAggregator:
         if self._oldest is None:
             begun = now - newest * self._window_s
             self._base = self._oldest = self._latest = newest + (begun >= self._window_s / 2)
-            self._begins = now
+            self._begins = self._began = now
         elif newest < self._oldest - 1:
             self._set_back(newest)
-        due = int((now - self._lag.seconds) // self._window_s)
+        due = int((now - self.lag_s) // self._window_s)
+        if self._oldest < due:
+            self._close_until(due)
+            if self._by_arrival and self._learns and now >= self._began + self._lag.seconds + self._window_s:
+                self._by_arrival, self._sent_from = False, self._oldest
+
+    def _close_until(self, due: int) -> None:
+        assert self._oldest is not None  # noqa: S101 roll() opened it
         while self._oldest < due:
             silent = due - self._oldest - (self.closed.maxlen or 0)
             if self._oldest > self._latest and silent > 0:
@@ -192,13 +208,30 @@ class FlowAggregator:
         newest = int(now // self._window_s)
         pieces = spread(octets, first, last, self._window_s, earliest=newest - self._reach)
         self._learn(pieces, newest, now)
+        if self._by_arrival:
+            self._add(np.full(len(octets), max(newest, self._oldest)), keys, octets)
+            return
         if pieces.record is not None:
             keys = keys[pieces.record]
-        window = np.maximum(pieces.window, self._oldest)
-        self.account.late += int(pieces.octets[pieces.window < self._oldest].sum())
+        window, octets = pieces.window, pieces.octets
+        early = window < self._sent_from
+        if early.any():
+            self._leave_out(keys[early], octets[early])
+            octets = np.where(early, 0, octets)
+        self.account.late += _sum(octets, window < self._oldest)
+        self._add(np.maximum(window, self._oldest), keys, octets)
+
+    def _add(self, window: Numbers, keys: Numbers, octets: Numbers) -> None:
         self._latest = max(self._latest, int(window.max(initial=self._latest)))
-        self._tally.add((window - self._base) * self._tally.stride + keys, pieces.octets)
+        self._tally.add((window - self._base) * self._tally.stride + keys, octets)
         self._open_octets += int(octets.sum())
+
+    def _leave_out(self, keys: Numbers, octets: Numbers) -> None:
+        """Account for octets that were sent before octets began to count when they were sent."""
+        total, unknown = int(octets.sum()), _sum(octets, keys >= self._classifier.space.size)
+        self.account.before += total
+        self.account.unknown -= unknown
+        self.account.matched -= total - unknown
 
     def _learn(self, pieces: Pieces, newest: int, now: float) -> None:
         """Learn from octets by window how late they are told; those at the end of our reach are not waited for."""
@@ -209,7 +242,7 @@ class FlowAggregator:
     def _close(self, window: int) -> None:
         ends = (window + 1) * self._window_s
         counted = self._cut(window, self._begins, ends)
-        lag_s = self._lag.seconds
+        lag_s = self.lag_s
         since = min(self._begins, ends + lag_s - max(self._window_s, lag_s))
         heard = frozenset(router for router, last in self._heard.items() if last >= since)
         top = tuple(self._top(self._heavy.top(_NAMED)))
@@ -275,6 +308,7 @@ class FlowAggregator:
         opened = self._take_open()
         self._base = self._oldest = self._latest = newest
         self._begins = newest * self._window_s
+        self._by_arrival, self._began = True, self._begins
         self._tally = Tally(self._tally.stride)
         self.closed.clear()
         self._heard = dict.fromkeys(self._heard, self._begins)

@@ -22,16 +22,22 @@ class Pieces(NamedTuple):
     octets: Numbers
 
 
-def lifetimes(start: Seconds, end: Seconds, skew_s: Seconds | float, now: float) -> tuple[Seconds, Seconds]:
+def lifetimes(
+    start: Seconds, end: Seconds, skew_s: Seconds | float, now: float, reach_s: float
+) -> tuple[Seconds, Seconds]:
     """Starts and ends by our clock, neither later than now; what is not told is now, and no life ends before it begins.
 
-    skew_s: by how much the exporter's clock is ahead of ours.
+    skew_s: by how much the exporter's clock is ahead of ours. reach_s: a life that ended longer ago is not believed,
+    and taken for one that is not told.
     """
     last = np.fmin(end - skew_s, now)  # of a number and NaN, the number
     first = np.fmin(start - skew_s, last)
     if not (np.isfinite(first).all() and np.isfinite(last).all()):
         last = np.where(np.isfinite(last), last, now)
         first = np.where(np.isfinite(first), first, last)
+    beyond = last < now - reach_s
+    if beyond.any():
+        first, last = np.where(beyond, now, first), np.where(beyond, now, last)
     return first, last
 
 

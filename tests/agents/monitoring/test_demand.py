@@ -157,7 +157,8 @@ def test_every_octet_received_is_in_the_matrix_or_unknown_or_counted_as_left_out
     aggregator.flush(T0 + 300)
     account = aggregator.account
     assert account.received == sum(expected.values())
-    assert account.received == account.matched + account.unknown + account.local + account.ignored
+    parts = (account.matched, account.unknown, account.local, account.ignored, account.before)
+    assert account.received == sum(parts)
     assert sum(int(window.octets.sum()) for window in aggregator.closed) == account.matched
     assert sum(sum(window.unknown.values()) for window in aggregator.closed) == account.unknown
     matrix = aggregator.demand(T0 + 300)
@@ -223,16 +224,17 @@ KEY = ("nyc1", "lon1", "gold", "10.2.0.0/18")
 
 
 def that_waits():
-    """An aggregator that has seen one flow told 45 s after it ended."""
-    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=10)
-    aggregator.roll(T0)
-    (columns,) = exported([flow("203.0.113.1", 1, start=T0 - 45, end=T0 - 45)])
-    aggregator.add(columns, "nyc1", T0)
+    """An aggregator that has long heard of flows 45 s after they ended."""
+    aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=50)
+    aggregator.roll(T0 - 200)
+    for now in range(int(T0) - 200, int(T0), 5):
+        (columns,) = exported([flow("203.0.113.1", 1, start=now - 45, end=now - 45)], at=now)
+        aggregator.add(columns, "nyc1", now)
     return aggregator
 
 
 def by_window(aggregator):
-    return {window.begins - T0: int(window.octets.sum()) for window in aggregator.closed}
+    return {window.begins - T0: int(window.octets.sum()) for window in aggregator.closed if len(window.octets)}
 
 
 def test_octets_count_in_the_windows_in_which_their_flow_lived():
@@ -248,16 +250,22 @@ def test_a_window_waits_until_flows_that_go_on_are_told_as_the_first_of_them_tea
     aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=3, active_timeout_s=90.0)
     aggregator.roll(T0)
     exporter, decoder = Exporter("ipfix", 1), Decoder()
-    for tick in range(1, 400):
+    for tick in range(400):
         now = T0 + tick
         for packet in exporter.packets([flow("10.2.0.7", 75_000_000, GOLD, start=now - 60, end=now)], now):
             for columns in decoder.decode(packet, "192.0.2.1", now).flows:
                 aggregator.add(columns, "nyc1", now)
-        if tick > 200:
+        if tick >= 10:  # from its first window on, and through all that it learns, it tells the rate as it is
             matrix = aggregator.demand(now)
             assert rates(matrix)[KEY] == pytest.approx(600.0, rel=0.02)
+        assert tick < 10 or now - matrix.ends < (10 if tick < 70 else 85)
+        if tick > 200:
             assert 50 <= now - matrix.ends <= 75
-    assert aggregator.account.late < 0.2 * aggregator.account.received  # before it had learned
+    account = aggregator.account
+    assert account.late < 0.02 * account.received
+    assert account.before == pytest.approx(30 * 75_000_000, rel=0.1)  # half a minute's worth
+    aggregator.flush(T0 + 400)
+    assert account.received == account.matched + account.before
 
 
 def test_without_waiting_octets_count_as_they_arrive_and_none_is_lost():
@@ -269,7 +277,19 @@ def test_without_waiting_octets_count_as_they_arrive_and_none_is_lost():
         aggregator.add(columns, "nyc1", now)
     assert aggregator.demand(T0 + 50).ends == T0 + 50
     aggregator.flush(T0 + 60)
-    assert sum(by_window(aggregator).values()) == 59_000_000
+    assert by_window(aggregator) == {0: 9_000_000, **dict.fromkeys((10, 20, 30, 40, 50), 10_000_000)}
+
+
+def test_what_comes_after_its_window_was_closed_counts_in_the_oldest_that_is_open_as_late():
+    aggregator = that_waits()
+    (columns,) = exported([flow("10.2.0.7", 6_000_000, GOLD, start=T0 - 60, end=T0)])
+    before = aggregator.account.late
+    assert aggregator.lag_s == 40  # so what ended 40 s ago is closed
+    aggregator.add(columns, "nyc1", T0)
+    assert aggregator.account.late - before == 2_000_000
+    aggregator.flush(T0 + 5)
+    windows = by_window(aggregator)
+    assert windows == {-40: 3_000_000, -30: 1_000_000, -20: 1_000_000, -10: 1_000_000}
 
 
 @pytest.mark.parametrize("ahead", [-7200.0, 86_400.0])
@@ -290,7 +310,12 @@ def test_times_beyond_belief_count_on_arrival_and_make_nobody_wait():
     aggregator.add(columns, "nyc1", T0 + 1)
     assert aggregator.lag_s == 0
     assert rates(aggregator.demand(T0 + 10))[KEY] == 10.0
-    assert aggregator.account.late == 12_500_000
+    waits = that_waits()
+    late = waits.account.late
+    waits.add(columns, "nyc1", T0 + 1)
+    waits.flush(T0 + 5)
+    assert by_window(waits) == {0: 12_500_000}
+    assert waits.account.late == late
 
 
 def test_the_first_window_begins_when_we_do_and_is_never_a_short_one():

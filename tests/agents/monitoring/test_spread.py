@@ -54,12 +54,18 @@ def test_what_was_sent_before_the_earliest_window_counts_in_it():
 def test_times_that_are_not_told_or_lie_in_the_future_are_now():
     start = np.array([nan, 5.0, nan, 150.0, -inf, 90.0])
     end = np.array([nan, nan, 50.0, 160.0, inf, 80.0])
-    first, last = lifetimes(start, end, 0.0, 100.0)
+    first, last = lifetimes(start, end, 0.0, 100.0, 1000.0)
     assert last.tolist() == [100, 100, 50, 100, 100, 80]
     assert first[[0, 1, 2, 3, 5]].tolist() == [100, 5, 50, 100, 80]
     assert floor(first[4]) == 100
 
 
 def test_skew_is_taken_off():
-    first, last = lifetimes(np.array([3610.0]), np.array([3620.0]), 3600.0, 25.0)
+    first, last = lifetimes(np.array([3610.0]), np.array([3620.0]), 3600.0, 25.0, 60.0)
     assert (first[0], last[0]) == (10.0, 20.0)
+
+
+def test_a_life_that_ended_beyond_reach_is_not_believed():
+    first, last = lifetimes(np.array([0.0, 5.0, 5.0]), np.array([39.9, 40.0, 90.0]), 0.0, 100.0, 60.0)
+    assert first.tolist() == [100, 5, 5]
+    assert last.tolist() == [100, 40, 90]
