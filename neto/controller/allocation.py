@@ -10,6 +10,7 @@ contention    only links that are in somebody's way count; demands that cross th
 needed        which of its paths each demand then needs
 groups        a group's members share what it gets; what it takes at a level is a curve that is known
 prices        tier 1: prices of links at which groups and capacity meet tell how each group splits over its paths
+bids          what groups send at prices, and how that changes with them
 waterfill     raise all levels together at those splits: fair for them, and within capacity
 levels        exact max-min fairness over groups, level by level: small problems, and `exact`
 fairness      which of these, and links that come in as they are violated
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from neto.controller.certificate import justified
 from neto.controller.deadline import NEVER, Deadline
@@ -35,11 +37,12 @@ from neto.controller.fairness import OPTIMAL, fair_rates
 from neto.controller.filling import top_up
 from neto.controller.flows import Bools, Flows, Ints, least_over_paths, path_loads, taken_paths, trimmed
 from neto.controller.shorten import least_delay, on_shortest
-from neto.model.allocation import Allocation, ClassReport, PathSet
+from neto.model.allocation import Allocation, ClassReport, LinkPrices, PathSet
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
 from neto.model.topology import Mbps, Microseconds, Topology
 
+_BLAS = ThreadpoolController()
 _DREGS = 1e-9  # share of a link that is not worth filling
 _ROUNDING = 1e-6  # relative load above capacity that trimming may take away
 _CRUMB = 1e-6  # share of a demand's rate below which a path is not worth a policy
@@ -56,6 +59,7 @@ def allocate(
     min_gain: float = 0.02,
     exact: bool = False,
     deadline: Deadline = NEVER,
+    earlier: Allocation | None = None,
 ) -> Allocation:
     """Give every demand its rate on each of its paths.
 
@@ -63,8 +67,9 @@ def allocate(
     general headroom and of traffic that is not ours; less than nothing counts as nothing. A class with a headroom of
     its own fills a link, with the classes above it, to (1 - headroom) x capacity at most. running: (paths,) Mbit/s
     that now run on these paths: traffic moves to others where it must, or where they are shorter by min_gain, relative
-    to its delay now. exact: exact max-min fairness however large the problem is. deadline:
-    when to fall back to quicker ways, which the report of the class then says; an answer there always is.
+    to its delay now. exact: exact max-min fairness however large the problem is. deadline: when to fall back to
+    quicker ways, which the report of the class then says; an answer there always is. earlier: an answer to a similar
+    problem, from which this one is found sooner.
 
     Infeasible is an answer: a demand gets what there is. Raises ValueError when an input is not a number.
     """
@@ -74,14 +79,17 @@ def allocate(
     class_of = np.array([row_of[demand.traffic_class] for demand in demands], dtype=np.int64)
     given = np.zeros(len(paths.delay_us))
     used = np.zeros(len(joint.links))
-    reports = []
+    reports, prices = [], []
     for row, each in enumerate(classes):
         began = time.perf_counter()
         mine = class_of == row
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
         flows, path = _flows(paths, mine, rate, each, left, running, min_gain)
-        result, report = _allocate_class(flows, each, deadline, exact=exact)
+        known = _known(earlier, each.name, joint)
+        with _BLAS.limit(limits=1, user_api="blas"):  # its threads would wait longer than they work
+            result, report, price = _allocate_class(flows, each, deadline, known, exact=exact)
+        prices.append(price)
         given[path] = result if running is None else _steady(flows, result, running[path], min_gain)
         used = path_loads(paths.path_start, paths.links, given, len(joint.links))
         report = replace(
@@ -92,7 +100,7 @@ def allocate(
             seconds=time.perf_counter() - began,
         )
         reports.append(report)
-    return Allocation(joint, tuple(demands), paths, given, tuple(reports))
+    return Allocation(joint, tuple(demands), paths, given, tuple(reports), tuple(prices))
 
 
 def _refuse(rate: Mbps, available_mbps: Mbps, classes: Sequence[TrafficClass], joint: Topology) -> None:
@@ -153,21 +161,45 @@ def _friction(paths: PathSet, running: Mbps, min_gain: float) -> Microseconds:
     return np.where(running > 0, 0.0, min_gain * mean[paths.demand_of])
 
 
-def _allocate_class(flows: Flows, each: TrafficClass, deadline: Deadline, *, exact: bool) -> tuple[Mbps, ClassReport]:
-    """(paths,) Mbit/s for one class, and how it went."""
+def _known(earlier: Allocation | None, name: str, joint: Topology) -> LinkPrices:
+    """Return the prices of a class in an earlier allocation, on this topology."""
+    nothing = LinkPrices(np.full(len(joint.links), np.inf), np.zeros(len(joint.links)))
+    names = [each.traffic_class for each in earlier.classes] if earlier is not None else []
+    if earlier is None or name not in names or not earlier.prices:
+        return nothing
+    known = earlier.prices[names.index(name)]
+    for row, link in enumerate(joint.links):
+        before = earlier.topology.link_row.get(link.id)
+        if before is not None:
+            nothing.level_mbps[row], nothing.delay_us[row] = known.level_mbps[before], known.delay_us[before]
+    return nothing
+
+
+def _allocate_class(
+    flows: Flows, each: TrafficClass, deadline: Deadline, known: LinkPrices, *, exact: bool
+) -> tuple[Mbps, ClassReport, LinkPrices]:
+    """(paths,) Mbit/s for one class, how it went, and the prices of links."""
     report = ClassReport(each.name, OPTIMAL, 0.0, 0.0, 0.0)
     shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
-        return shortest, report
-    fair = fair_rates(flows, exact=exact, alpha=each.alpha, deadline=deadline)
+        return (
+            shortest,
+            report,
+            LinkPrices(np.full(len(flows.capacity_mbps), np.inf), np.zeros(len(flows.capacity_mbps))),
+        )
+    fair = fair_rates(flows, exact=exact, alpha=each.alpha, deadline=deadline, known_mbps=known.level_mbps)
     report = replace(report, status=fair.status, fell_back=fair.fell_back)
-    shorter = least_delay(flows, fair.flow_mbps, deadline)
+    fair_flow = top_up(flows, trimmed(flows, fair.flow_mbps))  # near tiers leave some room
+    fair_rate = flows.rates(fair_flow)
+    shorter = least_delay(flows, fair_flow, deadline, known.delay_us)
     if shorter is not None:
-        return _finished(flows, shorter.flow_mbps, fair.rate_mbps), replace(report, delay_gap=shorter.gap)
+        prices = LinkPrices(fair.level_mbps, shorter.price_us)
+        return _finished(flows, shorter.flow_mbps, fair_rate), replace(report, delay_gap=shorter.gap), prices
     why = "there was no time" if deadline.passed else "prices did not settle"
     status = f"{fair.status}; delay is not least: {why}"
     unknown = replace(report, status=status, fell_back=True, delay_gap=None)
-    return _finished(flows, fair.flow_mbps, fair.rate_mbps), unknown
+    prices = LinkPrices(fair.level_mbps, np.zeros(len(flows.capacity_mbps)))
+    return _finished(flows, fair_flow, fair_rate), unknown, prices
 
 
 def _steady(flows: Flows, flow: Mbps, running: Mbps, min_gain: float) -> Mbps:

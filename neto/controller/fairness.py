@@ -37,23 +37,34 @@ class FairRates:
     rate_mbps: Mbps  # (demands,)
     flow_mbps: Mbps  # (paths,)
     status: str
+    level_mbps: Mbps  # (links,) at which each link holds demands back; infinite: it is in nobody's way
     fell_back: bool = False  # what was asked for was not reached; the status says why
 
 
-def fair_rates(flows: Flows, *, exact: bool = False, alpha: float = math.inf, deadline: Deadline = NEVER) -> FairRates:
+def fair_rates(
+    flows: Flows,
+    *,
+    exact: bool = False,
+    alpha: float = math.inf,
+    deadline: Deadline = NEVER,
+    known_mbps: Mbps | None = None,
+) -> FairRates:
     """Return max-min fair rates: exact when the problem is small or `exact` asks for it, else close to that.
 
     alpha: less than infinite, alpha-fair rates instead (0 < alpha <= 4): the lower, the more is carried in all.
     Past the deadline: exact becomes close, and close becomes filled in order of delay; the status says so.
+    known_mbps: (links,) level_mbps of the last answer to a similar problem: most of the work is then done.
     """
-    active = flows.loads(on_shortest(flows, flows.demand_mbps)) > flows.capacity_mbps
+    known = np.full(len(flows.capacity_mbps), np.inf) if known_mbps is None else known_mbps
+    active = np.isfinite(known) & (flows.capacity_mbps > 0)
+    active |= flows.loads(on_shortest(flows, flows.demand_mbps)) > flows.capacity_mbps
     over = _OVER if math.isinf(alpha) else _NEARLY
     for _ in range(len(flows.capacity_mbps) + 1):
         if deadline.passed:
             return _filled(flows, "there was no time for fair levels")
         contention = contend(flows, active)
         small = len(contention.groups.links) <= _SMALL
-        found = _solve(flows, contention, alpha, deadline, exact=exact or small)
+        found = _solve(flows, contention, known, alpha, deadline, exact=exact or small)
         load = flows.loads(found.flow_mbps)
         violated = (load > flows.capacity_mbps * (1 + over)) & ~active
         if not violated.any():
@@ -62,29 +73,37 @@ def fair_rates(flows: Flows, *, exact: bool = False, alpha: float = math.inf, de
     return _filled(flows, "no fair levels were found")
 
 
-def _solve(flows: Flows, contention: Contention, alpha: float, deadline: Deadline, *, exact: bool) -> FairRates:
+def _solve(
+    flows: Flows, contention: Contention, known_mbps: Mbps, alpha: float, deadline: Deadline, *, exact: bool
+) -> FairRates:
     """Solve over the active links alone."""
     groups = contention.groups
     rate = np.where(contention.free_path >= 0, flows.demand_mbps, 0.0)
     if len(groups.group_start) == 1:
-        return FairRates(rate, hand_out(flows, contention, rate, np.zeros(0)), OPTIMAL)
+        return FairRates(
+            rate, hand_out(flows, contention, rate, np.zeros(0)), OPTIMAL, np.full(len(known_mbps), np.inf)
+        )
+    known = known_mbps[contention.active]
+    link_level = np.full(len(known_mbps), np.inf)
     if math.isinf(alpha):
-        level, flow, status, fell_back = _max_min(groups, deadline, exact=exact)
+        priced = price_splits(groups, known)
+        level, flow, status, fell_back = _max_min(groups, priced.flow_mbps, deadline, exact=exact)
     else:
-        flow = alpha_fair(groups, alpha)
+        priced = alpha_fair(groups, alpha, known)
+        flow = priced.flow_mbps
         level, status = group_levels(groups, groups.sums(flow)), f"near {alpha:g}-fair"
         fell_back = False
+    link_level[contention.active] = priced.level_mbps
     contended = member_rates(groups, level, flows.demand_mbps, flows.weight)
     rate[groups.member] = contended[groups.member]
-    return FairRates(rate, hand_out(flows, contention, rate, flow), status, fell_back)
+    return FairRates(rate, hand_out(flows, contention, rate, flow), status, link_level, fell_back)
 
 
-def _max_min(groups: Groups, deadline: Deadline, *, exact: bool) -> tuple[Floats, Mbps, str, bool]:
+def _max_min(groups: Groups, priced_mbps: Mbps, deadline: Deadline, *, exact: bool) -> tuple[Floats, Mbps, str, bool]:
     """Level of each group, Mbit/s on each of their paths, how good that is, and whether it was to be better."""
-    flow = waterfill(groups, price_splits(groups))
+    flow = waterfill(groups, _splits(groups, priced_mbps))
     # Again with the splits that came true: who was stopped on one path leans on the others.
-    carried = groups.sums(flow)[groups.group_of]
-    flow = waterfill(groups, np.divide(flow, carried, out=np.zeros_like(flow), where=carried > 0))
+    flow = waterfill(groups, _splits(groups, flow))
     level = group_levels(groups, groups.sums(flow))
     if not exact:
         return level, flow, NEAR, False
@@ -95,6 +114,12 @@ def _max_min(groups: Groups, deadline: Deadline, *, exact: bool) -> tuple[Floats
     return level, flow, f"{NEAR}: {why}", True
 
 
+def _splits(groups: Groups, flow_mbps: Mbps) -> Floats:
+    """(paths,) share of its group's flow that each path carries."""
+    carried = groups.sums(flow_mbps)[groups.group_of]
+    return np.divide(flow_mbps, carried, out=np.zeros_like(flow_mbps), where=carried > 0)
+
+
 def _fitted(flows: Flows, found: FairRates, load: Mbps) -> FairRates:
     """Return what fits of an answer that may exceed the capacity a little; filled instead where it is no answer."""
     if not np.isfinite(found.rate_mbps).all():
@@ -102,10 +127,13 @@ def _fitted(flows: Flows, found: FairRates, load: Mbps) -> FairRates:
     if (load <= flows.capacity_mbps * (1 + _OVER)).all():
         return found
     flow = trimmed(flows, found.flow_mbps)
-    return FairRates(np.minimum(flows.rates(flow), found.rate_mbps), flow, found.status, found.fell_back)
+    return FairRates(
+        np.minimum(flows.rates(flow), found.rate_mbps), flow, found.status, found.level_mbps, found.fell_back
+    )
 
 
 def _filled(flows: Flows, why: str) -> FairRates:
     """Tier 0."""
     flow = fill(flows)
-    return FairRates(flows.rates(flow), flow, f"filled in order of delay: {why}", fell_back=True)
+    nowhere = np.full(len(flows.capacity_mbps), np.inf)
+    return FairRates(flows.rates(flow), flow, f"filled in order of delay: {why}", nowhere, fell_back=True)

@@ -9,6 +9,7 @@ load, until few are split and the delay is least (`exchange`). The prices bound 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from neto.controller.deadline import NEVER, Deadline
 from neto.controller.delay_prices import FINE, FINEST, ROUGH, Members, Settled, answer, settle, shared
 from neto.controller.exchange import exchange
 from neto.controller.flows import Bools, Floats, Flows, Ints
-from neto.model.topology import Mbps
+from neto.model.topology import Mbps, Microseconds
 
 _OVER = 1e-6  # relative load above the limit that trimming may take away
 _NEAR = 0.99  # links this full join those that are over: they would be next
@@ -34,43 +35,43 @@ class Shortened:
 
     flow_mbps: Mbps  # (paths,)
     gap: float  # relative
+    price_us: Microseconds  # (links,) delay that room on each link is worth
+    over: float = 0.0  # most that a link is over its limit, relative
+    is_rough: bool = False  # only good to see which links are in the way
 
 
-def least_delay(flows: Flows, flow_mbps: Mbps, deadline: Deadline = NEVER) -> Shortened | None:
+def least_delay(
+    flows: Flows, flow_mbps: Mbps, deadline: Deadline = NEVER, known_us: Microseconds | None = None
+) -> Shortened | None:
     """Give each demand what flow_mbps (paths,) gives it, with the least total delay.
 
-    None: prices did not settle, or not before the deadline.
+    None: prices did not settle, or not before the deadline. known_us: (links,) price_us of the last answer to a
+    similar problem, to begin with.
 
     No link gets more than its capacity, or than flow_mbps puts on it where that is more by rounding.
     """
     rate = flows.rates(flow_mbps)
     limit = np.maximum(flows.capacity_mbps, flows.loads(flow_mbps))
     unit = float(flow_mbps @ flows.delay_us) / max(float(rate.sum()), _LEAST)
+    price = np.zeros(len(limit)) if known_us is None else np.where(limit > 0, known_us, 0.0)
     if unit <= 0:
-        return Shortened(flow_mbps, 0.0)
-    found = Shortened(on_shortest(flows, rate), 0.0)
-    contenders = _Contenders.over(flows, rate, limit, np.zeros(len(limit), dtype=bool), unit)
-    price = np.zeros(len(limit))
-    roughly = False
+        return Shortened(flow_mbps, 0.0, price)
+    contenders = _Contenders.over(flows, rate, limit, price > 0, unit)
+    found = Shortened(on_shortest(flows, rate), 0.0, price)
+    if (price > 0).any():
+        found = contenders.fine(found)
     for _ in range(2 * len(limit) + 2):
-        if deadline.passed:
+        if deadline.passed or found.over > _FAILED:
             return None
         load = flows.loads(found.flow_mbps)
         more = (load > limit * (1 + _OVER)) & ~contenders.active
-        if not more.any() and not roughly:
-            return found
-        roughly = bool(more.any())  # prices are settled finely when no further link comes in
-        if roughly:
+        if more.any():
             contenders = _Contenders.over(flows, rate, limit, contenders.active | (load > limit * _NEAR), unit)
-        settled = settle(contenders.members, contenders.room, price[contenders.active], ROUGH if roughly else FINE)
-        if not roughly and not settled.over <= _FAILED:
-            return None
-        price[contenders.active] = settled.price
-        found = contenders.flows(settled, roughly=roughly)
-        if not roughly and found.gap > _GAP:
-            settled = settle(contenders.members, contenders.room, settled.price, FINEST)
-            finer = contenders.flows(settled, roughly=False)
-            found = finer if settled.over <= _FAILED and finer.gap < found.gap else found
+            found = contenders.rough(found)
+        elif found.is_rough:
+            found = contenders.fine(found)
+        else:
+            return found
     return None
 
 
@@ -117,15 +118,32 @@ class _Contenders:
         alone[contention.free_path[free]] = rate[free]
         return cls(active, limit[active], unit, members, path, alone, flows.delay_us)
 
-    def flows(self, settled: Settled, *, roughly: bool) -> Shortened:
-        """Return the flows at these prices; finely: with few splits, and with the gap that the prices prove."""
+    def rough(self, before: Shortened) -> Shortened:
+        """Return flows that tell which links are in the way."""
+        settled = settle(self.members, self.room, before.price_us[self.active] / self.unit, ROUGH)
+        return self._at(settled, is_rough=True)
+
+    def fine(self, before: Shortened) -> Shortened:
+        """Return flows that are near the least delay, with the gap that their prices prove."""
+        settled = settle(self.members, self.room, before.price_us[self.active] / self.unit, FINE)
+        found = self._at(settled)
+        if found.gap <= _GAP:
+            return found
+        finer = self._at(settle(self.members, self.room, settled.price, FINEST))
+        return finer if finer.over <= _FAILED and finer.gap < found.gap else found
+
+    def _at(self, settled: Settled, *, is_rough: bool = False) -> Shortened:
+        """Return the flows at these prices; with few splits, and with their gap, unless they are rough."""
         flow = shared(self.members, settled.price, settled.soft)
+        price = np.zeros(len(self.active))
+        price[self.active] = settled.price * self.unit
         found = self.alone.copy()
-        if roughly:
+        if is_rough:
             found[self.path] = flow
-            return Shortened(found, np.inf)
+            return Shortened(found, math.inf, price, is_rough=True)
         exchange(self.members, flow)
         found[self.path] = flow
         bound, _, _ = answer(self.members, settled.price, _HARD)
         longer = float(flow @ self.members.delay) - (bound - float(self.room @ settled.price))
-        return Shortened(found, max(longer * self.unit, 0.0) / max(float(found @ self.delay_us), _LEAST))
+        gap = max(longer * self.unit, 0.0) / max(float(found @ self.delay_us), _LEAST)
+        return Shortened(found, gap, price, settled.over)

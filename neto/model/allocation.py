@@ -55,6 +55,14 @@ class ClassReport:
 
 
 @dataclass(frozen=True, eq=False)
+class LinkPrices:
+    """What links cost one class: where the next allocation can begin to look."""
+
+    level_mbps: Mbps  # (links,) level at which the link held demands back; infinite: it was in nobody's way
+    delay_us: Microseconds  # (links,) delay that room on the link was worth; 0: nobody had to go around
+
+
+@dataclass(frozen=True, eq=False)
 class Allocation:
     """A rate for every candidate path of every demand of a joint graph."""
 
@@ -63,6 +71,7 @@ class Allocation:
     paths: PathSet
     rate_mbps: Mbps  # (paths,)
     classes: tuple[ClassReport, ...]  # highest first
+    prices: tuple[LinkPrices, ...] = ()  # of each class
 
     @cached_property
     def allocated_mbps(self) -> Mbps:

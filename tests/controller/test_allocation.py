@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neto.controller import fairness
 from neto.controller.allocation import allocate
 from neto.controller.deadline import Deadline
 from neto.controller.paths import candidate_paths
@@ -216,6 +217,30 @@ def test_without_time_everything_is_filled_in_order_of_delay_and_the_report_says
     )
     in_time = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps, deadline=Deadline.after(3600))
     assert not in_time.classes[0].fell_back
+
+
+@given(seed=st.integers(0, 100_000))
+@settings(max_examples=12, deadline=None)
+def test_an_earlier_answer_is_a_start_and_not_an_end(seed):
+    """From the answer to other demands on a network with one link less: as fair, and as short, as from nothing."""
+    topology = network(seed, nodes=8, links=30)
+    demands = some_demands(seed, topology, 40)
+    other = [
+        replace(demand, rate_mbps=demand.rate_mbps * (2.0 if row % 7 == 0 else 1.0))
+        for row, demand in enumerate(demands)
+    ]
+    less = Topology(topology.nodes, topology.links[1:])
+    before = candidate_paths(less, other, DEFAULT, (), 4)
+    earlier = allocate(less, other, DEFAULT, before, less.capacity_mbps)
+    paths = candidate_paths(topology, demands, DEFAULT, (), 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fairness, "_SMALL", -1)
+        anew = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps)
+        again = allocate(topology, demands, DEFAULT, paths, topology.capacity_mbps, earlier=earlier)
+    check_bounds(again, topology.capacity_mbps)
+    assert maxmin.closeness(again.allocated_mbps, anew.allocated_mbps, 1e-2) >= 0.95
+    best = maxmin.least_delay(paths, again.allocated_mbps, topology.capacity_mbps)
+    assert again.rate_mbps @ paths.delay_us <= best * 1.01 + 1e-3
 
 
 def test_the_same_inputs_give_the_same_answer():

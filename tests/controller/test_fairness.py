@@ -128,7 +128,8 @@ def test_waterfilling_stays_within_capacity_and_leaves_nobody_short_without_a_fu
     groups = contend(flows, active).groups
     if len(groups.group_start) == 1:
         return
-    share = price_splits(groups)
+    flow = price_splits(groups, np.full(len(groups.capacity_mbps), np.inf)).flow_mbps
+    share = flow / groups.sums(flow)[groups.group_of]
     assert groups.sums(share) == pytest.approx(np.ones(len(groups.group_start) - 1))
     flow = waterfill(groups, share)
     load = np.bincount(groups.links, np.repeat(flow, np.diff(groups.path_start)), minlength=len(groups.capacity_mbps))
