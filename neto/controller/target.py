@@ -151,7 +151,7 @@ def _allocated(
         paths,
         room,
         running=running,
-        min_gain=options.min_gain,
+        min_gain=max(options.min_gain, 0.0),
         deadline=deadline,
     )
     return _Share(slots, rates, told, allocation, base, room)
