@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import random
 import signal
+import subprocess
+import sys
+import threading
 import time
 from ipaddress import ip_network
+from pathlib import Path
 
 import aiomqtt
 import numpy as np
@@ -204,6 +208,71 @@ async def test_a_root_that_is_away_for_a_while_and_knows_what_it_had(mosquitto, 
             await until(lambda: not leaf.waits)
             assert held(root) == leaf.octets
     leaf.spool.close()
+
+
+ROOT = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import test_mosquitto_collectors as t
+from neto import log
+
+async def main():
+    log.configure("warning", "json")
+    broker = t.Broker("127.0.0.1", int(sys.argv[2]), keepalive_s=5)
+    root = t.root_at(Path(sys.argv[3]), broker, ["fra", "ams"], int(sys.argv[4]))
+    running = asyncio.create_task(root.run())
+    while not running.done():
+        await asyncio.sleep(0.05)
+        print(t.held(root) if root._ring else 0, flush=True)
+    await running
+
+asyncio.run(main())
+"""
+
+
+class RootProcess:
+    """A root that says what it holds, until it is killed."""
+
+    def __init__(self, directory, port, term):
+        here = Path(__file__).parent
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", ROOT, here, str(port), directory, str(term)], stdout=subprocess.PIPE, text=True
+        )
+        self.held = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.held = int(line)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+async def test_a_root_that_is_killed_again_and_again(mosquitto, tmp_path):
+    broker = Broker("127.0.0.1", mosquitto.port, keepalive_s=5)
+    leaves = [Leaf(name, tmp_path, broker) for name in ("fra", "ams")]
+    async with running(fra=leaves[0].run(), ams=leaves[1].run()):
+        for term in (1, 2, 3):
+            root = RootProcess(tmp_path, mosquitto.port, term)
+            for leaf in leaves:
+                leaf.tell()
+            await until(lambda root=root: root.held)
+            await asyncio.gather(*(leaf.tell_for(random.uniform(0.3, 1)) for leaf in leaves))
+            root.kill()
+        root = RootProcess(tmp_path, mosquitto.port, 4)
+        try:
+            told = sum(leaf.octets for leaf in leaves)
+            await until(lambda: not any(leaf.waits for leaf in leaves) and root.held >= told)
+            await asyncio.sleep(1.2)  # what is sent again comes by now
+            assert root.held == told
+        finally:
+            root.kill()
+    for leaf in leaves:
+        leaf.spool.close()
 
 
 async def test_commits_that_get_lost_are_said_again_and_the_window_counts_once(mosquitto, tmp_path, monkeypatch):
