@@ -258,11 +258,12 @@ async def test_a_root_that_is_killed_again_and_again(mosquitto, tmp_path):
     async with running(fra=leaves[0].run(), ams=leaves[1].run()):
         for term in (1, 2, 3):
             root = RootProcess(tmp_path, mosquitto.port, term)
-            for leaf in leaves:
-                leaf.tell()
-            await until(lambda root=root: root.held)
-            await asyncio.gather(*(leaf.tell_for(random.uniform(0.3, 1)) for leaf in leaves))
-            root.kill()
+            try:
+                await asyncio.gather(*(leaf.tell_for(0.3) for leaf in leaves))
+                await until(lambda root=root: root.held)
+                await asyncio.gather(*(leaf.tell_for(random.uniform(0.3, 1)) for leaf in leaves))
+            finally:
+                root.kill()
         root = RootProcess(tmp_path, mosquitto.port, 4)
         try:
             told = sum(leaf.octets for leaf in leaves)
