@@ -57,14 +57,18 @@ def _arrived(name, k, load, parts, demands, paths):
 
 def missing(name, data=DATA):
     """Say what is missing for this instance; None when all is there."""
-    file = data / f"{name}.graph"
-    return None if file.is_file() else f"no {file}: set NETO_DATA to the folder that has repetita/{name}.graph"
+    file = data / f"{name.partition(' ')[0]}.graph"
+    return None if file.is_file() else f"no {file}: set NETO_DATA to the folder that has repetita/{file.name}"
 
 
 def load_instance(name, k, load, data=DATA):
-    """Read a topology and its first demands, or make gravity demands, and scale them to the load."""
-    topology = read_graph(data / f"{name}.graph")
-    files = [file for file in (data / f"{name}.0000.demands", data / f"{name}.demands") if file.is_file()]
+    """Read a topology and its first demands, or make gravity demands, and scale them to the load.
+
+    "NAME gravity": gravity demands even where there are others.
+    """
+    bare, _, kind = name.partition(" ")
+    topology = read_graph(data / f"{bare}.graph")
+    files = [file for file in (data / f"{bare}.0000.demands", data / f"{bare}.demands") if file.is_file() and not kind]
     demands = read_demands(files[0], topology, CLASS.name) if files else gravity(topology)
     return scaled(name, topology, demands, k, load)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from .fillers import adaptive_waterfiller, progressive_filling
 from .instances import CLASS
 from .peers import exact_levels, geometric_binner, least_delay, swan
 
-NETO, NETO_EXACT, LEVELS = "NetO", "NetO, exact", "exact levels, HiGHS"
+NETO, NETO_RATES, NETO_EXACT, LEVELS = "NetO", "NetO, rates only", "NetO, exact", "exact levels, HiGHS"
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,16 @@ class Method:
     is_program: bool = False  # a linear program over all paths
 
 
-def neto(instance, limit_s, *, exact=False):
+def neto(instance, limit_s, *, exact=False, alpha=math.inf):
     """Everything that a cycle does for one class, delay pass included. It keeps no time limit of its own."""
     del limit_s
     return allocate(
-        instance.topology, instance.demands, (CLASS,), instance.paths, instance.capacity_mbps, exact=exact
+        instance.topology,
+        instance.demands,
+        (replace(CLASS, alpha=alpha),),
+        instance.paths,
+        instance.capacity_mbps,
+        exact=exact,
     ).rate_mbps
 
 
@@ -59,7 +65,9 @@ def least_delay_of(rate_mbps, instance, limit_s):
 
 METHODS = (
     Method(NETO, partial(neto)),
-    Method("NetO, rates only", partial(neto_rates)),
+    Method(NETO_RATES, partial(neto_rates)),
+    Method("NetO, alpha 2", partial(neto, alpha=2.0)),
+    Method("NetO, alpha 1.25", partial(neto, alpha=1.25)),
     Method(NETO_EXACT, partial(neto, exact=True)),
     Method("progressive filling, numpy", partial(by_peer, progressive_filling)),
     Method("adaptive waterfiller 10 times, numpy", partial(by_peer, adaptive_waterfiller)),
