@@ -390,7 +390,7 @@ def test_when_no_time_is_left_the_plan_is_still_safe_and_arrives_and_says_its_bo
     rates = problem.before
     for then in way.states:
         load, peak = problem.peaks(rates, then, whole=way.at_once)
-        assert (peak <= problem.limits(load)).all()
+        assert (peak <= problem.limits(load) * (1 + 1e-9)).all()  # the same sums in another order
         rates = then
 
 
