@@ -38,6 +38,7 @@ from neto.wire.netflow import Flows
 ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
 _MOST_OCTETS = 1 << 46  # in one record, sampling applied; more is no measurement (70 terabytes)
 _MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
+_PIECES = 1 << 20  # that records are cut into at once: memory stays small however long flows live
 _TOP = 1024  # prefixes of unknown destinations that are told apart
 _NAMED = 20  # of them in a closed window
 _FAMILY, _ROW = 1 << 62, 48  # of a prefix's key: IPv6, and where its source's row stands
@@ -150,7 +151,10 @@ class FlowAggregator:
             keys = np.where(unknown, self._classifier.space.size + batch.source, cells)
         reach_s = self._reach * self._window_s
         first, last = lifetimes(batch.start, batch.end, batch.skew_s, now, reach_s)
-        self._put_in_windows(keys, octets, first, last, now)
+        step = max(1, _PIECES // (self._reach + 1))
+        for at in range(0, len(batch), step):
+            part = slice(at, at + step)
+            self._put_in_windows(keys[part], octets[part], first[part], last[part], now)
 
     def roll(self, now: float) -> None:
         """Close the windows that are due at `now` (unix seconds)."""

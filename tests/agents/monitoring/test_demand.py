@@ -268,6 +268,22 @@ def test_a_window_waits_until_flows_that_go_on_are_told_as_the_first_of_them_tea
     assert account.received == account.matched + account.before
 
 
+def test_many_long_flows_over_many_windows_are_cut_bit_by_bit_and_to_the_octet():
+    aggregator = FlowAggregator(CLASSIFIER, 0.1, smooth=2000, active_timeout_s=100.0)
+    aggregator.roll(T0 - 200)
+    teaches = flow("10.2.0.7", 999_983, GOLD, start=T0 - 185, end=T0 - 185)
+    flows = [flow("10.2.0.7", 999_983, GOLD, start=T0 - 90, end=T0) for _ in range(3000)]
+    for now, told in ((T0 - 100, [teaches]), (T0, flows)):
+        for columns in exported(told, at=now):
+            aggregator.add(columns, "nyc1", now)
+    aggregator.flush(T0)
+    windows = by_window(aggregator)
+    assert sum(windows.values()) + aggregator.account.before == 3001 * 999_983
+    middle = [octets for begins, octets in windows.items() if -80 < begins < -10]
+    assert len(middle) > 600
+    assert max(middle) - min(middle) <= 2 * 3000
+
+
 def test_without_waiting_octets_count_as_they_arrive_and_none_is_lost():
     aggregator = FlowAggregator(CLASSIFIER, 10.0, smooth=100, active_timeout_s=0.0)
     aggregator.roll(T0)

@@ -85,6 +85,25 @@ def test_while_the_disk_refuses_nothing_is_answered_and_repeats_do_not_count(tie
     assert tier.receiver.counters["octets_committed"] == 16
 
 
+def test_what_waits_for_the_disk_is_bounded_and_what_is_put_off_comes_again(tier, monkeypatch):
+    monkeypatch.setattr("neto.agents.monitoring.receiver._MOST_UNWRITTEN", 2)
+    commit = tier.spool.commit
+
+    def refuses(*_, **__):
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(tier.spool, "commit", refuses)
+    pairs = [(told("fra", FIRST + n, 1), told("ams", FIRST + n, 1)) for n in range(4)]
+    for pair in pairs:
+        assert tier.work(*pair, now=FIRST * 10.0 + 60) == {}
+    assert tier.receiver.counters["windows_put_off"] == 4
+    monkeypatch.setattr(tier.spool, "commit", commit)
+    tier.work(now=FIRST * 10.0 + 61)
+    for pair in pairs:
+        tier.work(*pair, now=FIRST * 10.0 + 62)
+    assert tier.receiver.counters["octets_committed"] == 8
+
+
 def test_a_late_part_is_added_to_its_window_and_its_leaf_is_missing_no_more(tier):
     tier.work(told("fra", FIRST, 3))
     tier.work(now=FIRST * 10.0 + 15)
