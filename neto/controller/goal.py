@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from neto.controller.endpoints import choose_endpoint
@@ -108,6 +109,9 @@ def running_lists(world: World, slot: Slot, nearest_us: float) -> tuple[SegmentL
     bound = min(each.max_delay_us, each.max_stretch * nearest_us) * (1 + 1e-9)
     for one in policy.segment_lists:
         split = world.forwarding.list_split(headend, one.segments, target)
-        if split is None or world.delay_us(split, target) > bound or not world.open_to(split, headend, target):
+        if split is None or not world.open_to(split, headend, target):
+            return None
+        delay_us = world.delay_us(split, target)
+        if math.isinf(delay_us) or delay_us > bound:  # infinite: it leaves where the target cannot be reached now
             return None
     return policy.segment_lists
