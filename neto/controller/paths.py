@@ -13,12 +13,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neto.controller.flows import sum_over_paths, taken_paths
 from neto.controller.yen import FAR, Arcs, paths_toward
 from neto.model.allocation import PathSet
 from neto.model.demand import Demand
 from neto.model.intent import TrafficClass
 from neto.model.peering import Egress
-from neto.model.topology import Microseconds, NodeKind, Topology
+from neto.model.topology import Microseconds, NodeKind, Rows, Topology
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -58,7 +59,7 @@ def candidate_paths(
     pairs, pair_of = _distinct(to_router + to_border)
     found = k_shortest(joint, joint.delay_us, pairs, k, usable=open_links & inside, transit=passable)
     is_router = np.array([t in joint.node_row for _, t in ends], dtype=bool)
-    per_end = _merge(found, pair_of, ends, is_router, exits, k)
+    per_end = found if is_router.all() and _in_order(pair_of) else _merge(found, pair_of, ends, is_router, exits, k)
     return _bounded(_take(per_end, end_of), demands, classes)
 
 
@@ -87,17 +88,15 @@ def k_shortest(
     order = np.lexsort((pair[:, 0], pair[:, 1]))
     found = np.zeros(len(pair), dtype=np.int64)
     hops: list[Ints] = []
-    rows: list[Ints] = []
+    rows: list[Rows] = []
     for members in np.split(order, np.flatnonzero(np.diff(pair[order, 1])) + 1) if len(order) else ():
         count, length, row = paths_toward(int(pair[members[0], 1]), np.ascontiguousarray(pair[members, 0]), k, arcs)
         found[members] = count
         hops.append(length)
         rows.append(row)
-    lengths = np.concatenate([np.zeros(0, dtype=np.int64), *hops])
-    links = np.concatenate([np.zeros(0, dtype=np.int64), *rows]).astype(np.int32)
-    path_start = _starts(lengths)
-    delay = np.add.reduceat(np.append(cost[links], 0.0), path_start[:-1]) * (lengths > 0)
-    sorted_paths = PathSet(_starts(found[order]), path_start, links, delay)
+    path_start = _starts(np.concatenate([np.zeros(0, dtype=np.int64), *hops]))
+    links = np.concatenate([np.zeros(0, dtype=np.int32), *rows])
+    sorted_paths = PathSet(_starts(found[order]), path_start, links, sum_over_paths(path_start, links, cost))
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
     return _take(sorted_paths, back)
@@ -210,11 +209,16 @@ def _bounded(paths: PathSet, demands: Sequence[Demand], classes: Sequence[Traffi
 
 def _take(paths: PathSet, rows: Ints) -> PathSet:
     """Return a set whose demand i has the paths of demand rows[i]."""
+    if len(rows) == len(paths.demand_start) - 1 and _in_order(rows):
+        return paths
     counts = np.diff(paths.demand_start)[rows]
     path = _spread(paths.demand_start[rows], counts)
-    lengths = np.diff(paths.path_start)[path]
-    links = paths.links[_spread(paths.path_start[path], lengths)]
-    return PathSet(_starts(counts), _starts(lengths), links, paths.delay_us[path])
+    path_start, links = taken_paths(paths.path_start, paths.links, path)
+    return PathSet(_starts(counts), path_start, links, paths.delay_us[path])
+
+
+def _in_order(rows: Ints) -> bool:
+    return bool((rows == np.arange(len(rows))).all())
 
 
 def _distinct(values: Sequence[Value]) -> tuple[list[Value], Ints]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neto.controller.heap import drop_first, push
 from neto.controller.jit import compiled
+from neto.model.topology import Rows
 
 Ints = NDArray[np.int64]
 FAR = 2**62  # more than any path weighs
@@ -82,11 +83,12 @@ def distances_to(target: int, arcs: Arcs, scratch: Scratch) -> Ints:
 
 @compiled
 def spur(
-    source: int, target: int, spent: int, bound: int, estimate: Ints, arcs: Arcs, scratch: Scratch, barring: int
-) -> int:
+    source: int, target: int, spent: int, bound: int, estimate: Ints, arcs: Arcs, scratch: Scratch, barring: int,
+    closing: int,
+) -> int:  # fmt: skip
     """Cost of the shortest way on from `source`, reached at cost `spent`, to `target`; FAR if not below `bound`.
 
-    estimate: (nodes,) distances to the target. Closed nodes (mark `barring`) are left out, and so are, out of
+    estimate: (nodes,) distances to the target. Closed nodes (mark `closing`) are left out, and so are, out of
     `source`, barred arcs (mark `barring`). The way is then in scratch.via.
     """
     keys, items, best, seen = scratch.keys, scratch.items, scratch.best, scratch.seen
@@ -102,7 +104,7 @@ def spur(
             continue
         for arc in range(arcs.start[node], arcs.start[node + 1]):
             onto = arcs.head[arc]
-            if estimate[onto] >= FAR or scratch.closed[onto] == barring or (onto != target and not arcs.transit[onto]):
+            if estimate[onto] >= FAR or scratch.closed[onto] == closing or (onto != target and not arcs.transit[onto]):
                 continue
             if node == source and scratch.barred[arc] == barring:
                 continue
@@ -171,24 +173,22 @@ def branch(
 ) -> int:
     """Add the best path that leaves the last accepted one at each of its later nodes; return the candidates there are.
 
-    Marks serve nodes and arcs at once: what was closed for an earlier hop is closed anew for the next.
+    Nodes stay closed from hop to hop; arcs are barred for one.
     """
     last = paths.accepted[count - 1]
     needed = len(paths.accepted) - count
     node = source
     spent = 0
+    scratch.mark[0] += 1
+    closing = scratch.mark[0]
     for at in range(paths.hops[last]):
+        scratch.closed[node] = closing
         if at >= paths.left_at[last]:
             scratch.mark[0] += 1
             barring = scratch.mark[0]
-            before = source
-            for hop in range(at):
-                scratch.closed[before] = barring
-                before = arcs.head[paths.arc[last, hop]]
-            scratch.closed[node] = barring
             bar_known(last, at, count, paths, scratch, barring)
             bound = paths.cost[paths.order[needed - 1]] if candidates >= needed else FAR
-            cost = spur(node, target, spent, bound, estimate, arcs, scratch, barring)
+            cost = spur(node, target, spent, bound, estimate, arcs, scratch, barring, closing)
             if cost < FAR:
                 candidates = insert(
                     cost, last, at, node, target, candidates, needed, paths, arcs, scratch
@@ -209,7 +209,7 @@ def shortest_paths(source: int, target: int, estimate: Ints, paths: Paths, arcs:
     for slot in range(slots):
         paths.order[slot] = slot
     scratch.mark[0] += 1
-    cost = spur(source, target, 0, FAR, estimate, arcs, scratch, scratch.mark[0])
+    cost = spur(source, target, 0, FAR, estimate, arcs, scratch, scratch.mark[0], scratch.mark[0])
     if cost >= FAR:
         return 0
     candidates = insert(cost, 0, 0, source, target, 0, k, paths, arcs, scratch)
@@ -229,17 +229,17 @@ def shortest_paths(source: int, target: int, estimate: Ints, paths: Paths, arcs:
 
 
 @compiled
-def grown(array: Ints, used: int, wanted: int) -> Ints:
+def grown(array: Rows, used: int, wanted: int) -> Rows:
     """Return the array, or a longer copy of its first `used` places when it has fewer than `wanted`."""
     if wanted <= len(array):
         return array
-    longer = np.empty(max(wanted, 2 * len(array)), np.int64)
+    longer = np.empty(max(wanted, 2 * len(array)), np.int32)
     longer[:used] = array[:used]
     return longer
 
 
 @compiled
-def paths_toward(target: int, sources: Ints, k: int, arcs: Arcs) -> tuple[Ints, Ints, Ints]:
+def paths_toward(target: int, sources: Ints, k: int, arcs: Arcs) -> tuple[Ints, Ints, Rows]:
     """Up to k shortest loop-free paths from each source to `target`.
 
     Returns (sources,) paths found, (paths,) hops, (hops,) link rows. From the target itself: one path of no hops.
@@ -258,7 +258,7 @@ def paths_toward(target: int, sources: Ints, k: int, arcs: Arcs) -> tuple[Ints, 
     estimate = distances_to(target, arcs, scratch)
     found = np.zeros(len(sources), np.int64)
     hops = np.empty(len(sources) * k, np.int64)
-    rows = np.empty(max(16, 8 * len(sources) * k), np.int64)
+    rows = np.empty(max(16, 8 * len(sources) * k), np.int32)
     total = 0
     used = 0
     for which in range(len(sources)):
