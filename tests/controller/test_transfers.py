@@ -11,7 +11,7 @@ from neto.controller.contest import contested
 from neto.controller.shifts import laid_out
 from neto.controller.transfers import FIRST, LAST, transfers
 from neto.controller.transition_exact import fewer_steps
-from neto.controller.transition_paced import paced
+from neto.controller.transition_paced import _rising, paced
 from neto.controller.transition_settle import settled
 from tests.controller.judge import replay
 from tests.controller.moving import moving
@@ -123,3 +123,16 @@ def test_links_that_are_overloaded_already_take_part_even_where_they_are_only_re
         contest = contested(shifts)
         over = np.flatnonzero(shifts.loads(shifts.before)[-1] > case.network.capacity * 1.000001)
         assert contest is None or set(over) <= set(contest.link)
+
+
+def test_the_nearest_sequence_that_never_falls_is_the_one_of_the_max_min_formula():
+    """The max over i <= k of the min over j >= k of means i..j (Barlow et al., Statistical Inference, 1972)."""
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        values = rng.normal(size=rng.integers(1, 8))
+        mean = {(i, j): values[i : j + 1].mean() for i in range(len(values)) for j in range(i, len(values))}
+        expected = [
+            max(min(mean[i, j] for j in range(k, len(values))) for i in range(k + 1)) for k in range(len(values))
+        ]
+        _rising(values)
+        assert values == pytest.approx(expected)
