@@ -25,6 +25,7 @@ from neto.agents.mqtt import Broker
 from neto.errors import InputError, NetoError, StoreError
 from neto.ha import systemd
 from neto.ha.lock import try_acquire
+from neto.model.demand_window import DemandWindow
 from neto.settings.broker import broker
 from neto.settings.collector import CollectorConfig, load_collector
 
@@ -103,7 +104,13 @@ class _Leaf:
         settings, netflow = config.settings.collector, config.settings.netflow
         self._sender = Sender(settings.name, spool, above, resend_s=settings.resend_s)
         self._recorder = Recorder(
-            settings.name, epoch, netflow.window_s, spool, self._sender, lambda: self._agent.health
+            settings.name,
+            epoch,
+            netflow.window_s,
+            spool,
+            self._sender,
+            health=lambda: self._agent.health,
+            opened=self._opened,
         )
         self._agent = NetflowAgent(
             (netflow.listen.address, netflow.listen.port),
@@ -117,6 +124,9 @@ class _Leaf:
             memory=config.settings.state_dir / EXPORTERS,
             closed=self._recorder.closed,
         )
+
+    def _opened(self) -> list[DemandWindow]:
+        return self._agent.opened()
 
     def parts(self) -> dict[str, _Run]:
         """What runs, by name."""

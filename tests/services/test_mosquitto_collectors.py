@@ -83,7 +83,7 @@ class Leaf:
         self.sender = Sender(name, self.spool, broker, resend_s=1.0)
         health = ExporterHealth(name + "1", "192.0.2.1", "v9", 7, 100, 0, 0.0, 0, 0, 0, 0, 0, 0.0)
         epoch = self.spool.next_epoch(time.time())
-        self.recorder = Recorder(name, epoch, WINDOW_S, self.spool, self.sender, lambda: [health])
+        self.recorder = Recorder(name, epoch, WINDOW_S, self.spool, self.sender, health=lambda: [health])
         self._next = int(time.time() / WINDOW_S)
 
     async def run(self):

@@ -62,6 +62,7 @@ resend_s = 2
 [netflow]
 listen = "127.0.0.1:{port}"
 window_s = 0.5
+active_timeout_s = {active_timeout_s}
 [mqtt]
 host = "127.0.0.1"
 port = {broker}
@@ -70,17 +71,22 @@ keepalive_s = 5
 """
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
 class Collector:
     """The process, and routers that export to it."""
 
-    def __init__(self, directory, broker_port, more=""):
+    def __init__(self, directory, broker_port, more="", active_timeout_s=0):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.directory = directory
         (directory / "inventory.toml").write_text(INVENTORY)
         (directory / "intents.toml").write_text('[[class]]\nname = "all"\n')
-        (directory / "neto-collector.toml").write_text(SETTINGS.format(port=self.port, broker=broker_port, more=more))
+        (directory / "neto-collector.toml").write_text(
+            SETTINGS.format(port=self.port, broker=broker_port, more=more, active_timeout_s=active_timeout_s)
+        )
         self.config = directory / "neto-collector.toml"
         self.log = directory / "log"
         self.octets = 0
@@ -91,6 +97,7 @@ class Collector:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "neto", "collector", "--config", self.config], stdout=log, stderr=log
             )
+        STARTED.append(self.process)
         self.until(lambda: self.log.read_text().count("netflow.listening") > self.starts - 1)
 
     starts = 1
@@ -102,19 +109,19 @@ class Collector:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
 
-    def export(self, octets):
+    def export(self, octets, lived_s=0.2):
         now = time.time()
-        flow = Flow(ip_address("10.1.0.1"), IPv4Address("10.2.0.1"), octets, 1, start=now - 0.2, end=now)
+        flow = Flow(ip_address("10.1.0.1"), IPv4Address("10.2.0.1"), octets, 1, start=now - lived_s, end=now)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind(("127.0.1.1", 0))
             for packet in self._exporter.packets([flow], now):
                 sender.sendto(packet, ("127.0.0.1", self.port))
         self.octets += octets
 
-    def spooled(self):
+    def spooled(self, table="outbox"):
         """Octets of the windows in the spool, read as anybody could."""
         with sqlite3.connect(f"file:{self.directory}/state/collector.db?mode=ro", uri=True) as db:
-            bodies = [body for (body,) in db.execute("SELECT body FROM outbox")]
+            bodies = [body for (body,) in db.execute(f"SELECT body FROM {table}")]  # noqa: S608 one of two names
         db.close()
         return sum(decode_window(body).demand.total for body in bodies)
 
@@ -125,6 +132,15 @@ class Collector:
     def end(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0, self.log.read_text()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 async def at_root(collector, broker, octets):
@@ -181,6 +197,25 @@ async def test_a_leaf_killed_with_a_full_spool_tells_all_of_it_once_and_a_clean_
     mosquitto.start()
     assert await at_root(leaf, Broker("127.0.0.1", mosquitto.port), leaf.octets) == leaf.octets
     leaf.until(lambda: leaf.spooled() == 0)
+    leaf.end()
+
+
+async def test_a_leaf_that_is_killed_while_windows_wait_for_reports_keeps_what_they_hold(mosquitto, tmp_path):
+    mosquitto.kill()
+    leaf = Collector(tmp_path, mosquitto.port, active_timeout_s=60)
+    leaf.start()
+    for _ in range(40):
+        leaf.export(1_000_003, lived_s=2.0)
+        await asyncio.sleep(0.15)
+    leaf.kill()
+    closed, opened = leaf.spooled(), leaf.spooled("opened")
+    assert opened > 3_000_000
+    leaf.starts = 2
+    leaf.start()
+    assert leaf.spooled() == closed + opened
+    assert leaf.spooled("opened") == 0
+    mosquitto.start()
+    assert await at_root(leaf, Broker("127.0.0.1", mosquitto.port), closed + opened) == closed + opened
     leaf.end()
 
 

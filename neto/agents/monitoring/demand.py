@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_network
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +23,20 @@ import numpy.typing as npt
 from neto.agents.monitoring.batch import Batch, Seconds, batch_of
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.clocks import Clocks
-from neto.agents.monitoring.heavy import HeavyHitters
 from neto.agents.monitoring.lag import Lag
 from neto.agents.monitoring.lookup import NONE
 from neto.agents.monitoring.matrix import demand_matrix
 from neto.agents.monitoring.spread import Pieces, lifetimes, spread
 from neto.agents.monitoring.tally import Tally
+from neto.agents.monitoring.unknown import UnknownPrefixes
 from neto.model.demand import DemandMatrix
-from neto.model.demand_window import CellSpace, DemandWindow, Numbers, TopPrefix, merge
-from neto.model.peering import Prefix
+from neto.model.demand_window import CellSpace, DemandWindow, Numbers, merge
 from neto.wire.netflow import Flows
 
 ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
 _MOST_OCTETS = 1 << 46  # in one record, sampling applied; more is no measurement (70 terabytes)
 _MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
 _PIECES = 1 << 20  # that records are cut into at once: memory stays small however long flows live
-_TOP = 1024  # prefixes of unknown destinations that are told apart
-_NAMED = 20  # of them in a closed window
-_FAMILY, _ROW = 1 << 62, 48  # of a prefix's key: IPv6, and where its source's row stands
 
 
 @dataclass(slots=True)
@@ -87,7 +82,7 @@ class FlowAggregator:
         self._on_closed = closed
         self._doubts = doubts
         self._tally = Tally(_stride(classifier.space))
-        self._heavy = HeavyHitters(_TOP)
+        self._unknown = UnknownPrefixes(classifier.space.sources)
         self._base = 0  # number of the window that the tally counts from
         self._oldest: int | None = None  # number of the oldest open window
         self._latest = 0  # of the latest that something was counted in
@@ -111,7 +106,7 @@ class FlowAggregator:
         opened = self._take_open()
         self._classifier = classifier
         self._tally = Tally(_stride(classifier.space))
-        self._heavy = HeavyHitters(_TOP)
+        self._unknown = UnknownPrefixes(classifier.space.sources)
         for window, counted in opened:
             self._put(window, counted)
 
@@ -147,7 +142,7 @@ class FlowAggregator:
         account.matched += total - ignored_octets - local_octets - unknown_octets
         keys = cells
         if unknown.any():
-            self._heavy.add(_prefix_keys(batch)[unknown], octets[unknown])
+            self._unknown.add(batch, unknown, octets)
             keys = np.where(unknown, self._classifier.space.size + batch.source, cells)
         reach_s = self._reach * self._window_s
         first, last = lifetimes(batch.start, batch.end, batch.skew_s, now, reach_s)
@@ -184,6 +179,19 @@ class FlowAggregator:
         """Mean over the last `smooth` closed windows; None before the first has closed."""
         self.roll(now)
         return demand_matrix(self.closed, self._classifier.space, self._classifier.expected) if self.closed else None
+
+    def opened(self) -> list[DemandWindow]:
+        """What has been counted so far in windows that are not closed yet."""
+        if self._oldest is None:
+            return []
+        windows = []
+        for window in range(self._oldest, self._latest + 1):
+            begins = self._begins if window == self._oldest else window * self._window_s
+            numbers = self._tally.peek(window - self._base)
+            counted = self._window(begins, (window + 1) * self._window_s, *numbers)
+            heard = frozenset(router for router, last in self._heard.items() if last >= begins)
+            windows.append(replace(counted, heard=heard))
+        return [window for window in windows if window.total]
 
     def flush(self, now: float) -> None:
         """Close every window as it is: there will be no more."""
@@ -249,11 +257,9 @@ class FlowAggregator:
         lag_s = self.lag_s
         since = min(self._begins, ends + lag_s - max(self._window_s, lag_s))
         heard = frozenset(router for router, last in self._heard.items() if last >= since)
-        top = tuple(self._top(self._heavy.top(_NAMED)))
-        self._heavy = HeavyHitters(_TOP)
         closed = DemandWindow(
             *(counted.begins, ends, counted.space, counted.cells, counted.octets, counted.unknown),
-            top=top,
+            top=self._unknown.take(),
             heard=heard,
             doubtful=self._doubted(),
         )
@@ -280,8 +286,10 @@ class FlowAggregator:
 
     def _cut(self, window: int, begins: float, ends: float) -> DemandWindow:
         """Take what was counted up to the end of a window."""
+        return self._window(begins, ends, *self._tally.take(window - self._base))
+
+    def _window(self, begins: float, ends: float, keys: Numbers, octets: Numbers) -> DemandWindow:
         space = self._classifier.space
-        keys, octets = self._tally.take(window - self._base)
         known, counted = keys < space.size, octets > 0
         names = (*space.sources, "")
         unknown = {
@@ -319,10 +327,6 @@ class FlowAggregator:
         for _, counted in opened:
             self._put(newest, counted)
 
-    def _top(self, largest: list[tuple[int, int]]) -> list[TopPrefix]:
-        names = (*self._classifier.space.sources, "")
-        return [TopPrefix(names[(key & ~_FAMILY) >> _ROW], _prefix(key), octets) for key, octets in largest]
-
 
 def _stride(space: CellSpace) -> int:
     """Numbers that a window has: its cells, and an unknown row for each source and for whoever is none."""
@@ -331,23 +335,3 @@ def _stride(space: CellSpace) -> int:
 
 def _sum(octets: Numbers, which: npt.NDArray[np.bool_]) -> int:
     return int(octets.sum(where=which)) if which.any() else 0
-
-
-def _prefix_keys(batch: Batch) -> Numbers:
-    """Number of the /24 or /48 of each destination, with its source's row, (records,)."""
-    keys = np.zeros(len(batch), np.int64)
-    if batch.dst4 is not None:
-        keys = np.where(batch.family == 4, batch.dst4.astype(np.int64) >> 8, keys)  # noqa: PLR2004 IPv4
-    if batch.dst6 is not None:
-        keys = np.where(batch.family == 6, _first48(batch.dst6) | _FAMILY, keys)  # noqa: PLR2004 IPv6
-    return keys | np.left_shift(batch.source, _ROW)
-
-
-def _first48(addresses: npt.NDArray[np.bytes_]) -> Numbers:
-    octets = addresses.astype("S16").view(np.uint8).reshape(-1, 16)[:, :6].astype(np.int64)
-    return octets @ (np.int64(1) << np.arange(40, -1, -8, dtype=np.int64))
-
-
-def _prefix(key: int) -> Prefix:
-    bits = key & ((1 << _ROW) - 1)
-    return ip_network((bits << 80, 48)) if key & _FAMILY else ip_network((bits << 8, 24))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import aiomqtt
 import structlog
@@ -125,7 +125,8 @@ class Sender:
 class Recorder:
     """Puts closed windows into a spool, in order, as one leaf's; keeps them while the disk refuses.
 
-    health: how well its exporters are heard now.
+    health: how well its exporters are heard now. opened: what has been counted in windows that are not closed yet, so
+    that a leaf that is killed loses no more than what came since it last closed one.
     """
 
     def __init__(
@@ -135,7 +136,9 @@ class Recorder:
         window_s: float,
         spool: Spool,
         sender: Sender,
+        *,
         health: Callable[[], Sequence[ExporterHealth]] = tuple,
+        opened: Callable[[], Sequence[DemandWindow]] = tuple,
     ) -> None:
         self.counters: Counter[str] = Counter(
             dict.fromkeys(
@@ -148,6 +151,7 @@ class Recorder:
         self._spool = spool
         self._sender = sender
         self._health = health
+        self._opened = opened
         self._closed: deque[DemandWindow] = deque()
         self._fresh = asyncio.Event()
 
@@ -174,20 +178,27 @@ class Recorder:
                     await asyncio.sleep(_RETRY_S)
 
     async def record(self) -> None:
-        """Write down what waits. Raises StoreError when the disk refuses; it waits on then."""
+        """Write down what waits, and what is open. Raises StoreError when the disk refuses; it waits on then."""
         while self._closed:
-            window = self._closed[0]
-            given_up = await asyncio.to_thread(self._write, window, tuple(self._health()))
-            if self._closed and self._closed[0] is window:
-                self._closed.popleft()
-            self.counters["windows_spooled"] += 1
-            self.counters["octets_spooled"] += window.total
+            windows = tuple(self._closed)
+            given_up = await asyncio.to_thread(self._write, windows, tuple(self._opened()), tuple(self._health()))
+            for window in windows:
+                if self._closed and self._closed[0] is window:
+                    self._closed.popleft()
+                self.counters["windows_spooled"] += 1
+                self.counters["octets_spooled"] += window.total
             self.counters["windows_given_up"] += given_up
             if given_up:
                 _log.error("leaf.spool_full", given_up=given_up)
             self._sender.wake()
 
-    def _write(self, window: DemandWindow, health: tuple[ExporterHealth, ...]) -> int:
+    def _write(
+        self, windows: Iterable[DemandWindow], opened: Iterable[DemandWindow], health: tuple[ExporterHealth, ...]
+    ) -> int:
+        return self._spool.put(
+            [self._entry(window, health) for window in windows], [self._entry(window, health) for window in opened]
+        )
+
+    def _entry(self, window: DemandWindow, health: tuple[ExporterHealth, ...]) -> tuple[Key, bytes]:
         key = Key(self._epoch, round(window.ends / self._window_s) - 1)
-        message = DemandMessage(self._name, key, self._window_s, window, health)
-        return self._spool.put([(key, encode_window(message))])
+        return key, encode_window(DemandMessage(self._name, key, self._window_s, window, health))

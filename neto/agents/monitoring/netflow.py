@@ -91,6 +91,10 @@ class NetflowAgent:
         self._router_of = _exporters(inventory)
         self._aggregator.reload(Classifier(inventory, peering, intents))
 
+    def opened(self) -> list[DemandWindow]:
+        """What has been counted so far in windows that are not closed yet."""
+        return self._aggregator.opened()
+
     def flush(self, now: float) -> None:
         """Close every window as it is: there will be no more."""
         self._aggregator.flush(now)

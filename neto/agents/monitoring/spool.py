@@ -29,6 +29,13 @@ _SCHEMA = (
     ) STRICT
     """,
     """
+    CREATE TABLE opened (
+        epoch INTEGER NOT NULL, window INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (epoch, window)
+    ) STRICT
+    """,
+    """
     CREATE TABLE committed (
         leaf TEXT NOT NULL, epoch INTEGER NOT NULL, window INTEGER NOT NULL, part INTEGER NOT NULL,
         at INTEGER NOT NULL,
@@ -70,8 +77,13 @@ class Spool:
             self._db.close()
 
     def next_epoch(self, now: float) -> int:
-        """Begin an epoch: larger than any before, even when the file is new and the clock is not."""
+        """Begin an epoch: larger than any before, even when the file is new and the clock is not.
+
+        What the last one had counted in windows that it did not live to close waits to be sent from here on.
+        """
         with self._transaction() as db:
+            rows = db.execute("DELETE FROM opened RETURNING epoch, window, body").fetchall()
+            self._put(db, [(Key(epoch, window), body) for epoch, window, body in sorted(rows)])
             db.execute("INSERT OR IGNORE INTO numbers VALUES ('epoch', 0)")
             ((epoch,),) = db.execute(
                 "UPDATE numbers SET value = max(value + 1, ?) WHERE name = 'epoch' RETURNING value", (int(now),)
@@ -85,9 +97,15 @@ class Spool:
             db.execute("UPDATE numbers SET value = max(value, ?) WHERE name = 'term'", (term,))
         self._term = term
 
-    def put(self, entries: Iterable[tuple[Key, bytes]]) -> int:
-        """Keep windows until `forget`; return how many older ones were given up for want of room."""
+    def put(self, entries: Iterable[tuple[Key, bytes]], opened: Iterable[tuple[Key, bytes]] = ()) -> int:
+        """Keep windows until `forget`; return how many older ones were given up for want of room.
+
+        opened: what has been counted so far in windows that are not closed yet, in place of what was told of them last.
+        """
         with self._transaction() as db:
+            db.execute("DELETE FROM opened")
+            rows = [(key.epoch, key.window, body) for key, body in opened]
+            db.executemany("INSERT INTO opened VALUES (?, ?, ?)", rows)
             return self._put(db, entries)
 
     def waiting(self, most: int) -> Sequence[Key]:

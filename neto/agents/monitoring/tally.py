@@ -37,6 +37,12 @@ class Tally:
         self._keys, self._sums = self._keys[end:], self._sums[end:]
         return keys, sums
 
+    def peek(self, window: int) -> tuple[Numbers, Numbers]:
+        """Return what is in one window, and leave it there."""
+        self._settle()
+        begin, end = np.searchsorted(self._keys, (window * self.stride, (window + 1) * self.stride))
+        return self._keys[begin:end] % self.stride, self._sums[begin:end]
+
     def _settle(self) -> None:
         if self._waiting:
             counted = [(keys, octets) for keys, octets in [(self._keys, self._sums), *self._waiting] if len(keys)]

@@ -392,3 +392,15 @@ def test_a_router_that_no_longer_tells_its_sampling_is_in_doubt_for_that_window(
     assert aggregator.closed[-1].doubtful == expected
     aggregator.roll(T0 + 35)
     assert aggregator.closed[-1].doubtful == {"lon1": "lost much"}
+
+
+def test_what_is_open_can_be_looked_at_and_stays():
+    aggregator = that_waits()
+    (columns,) = exported([flow("10.2.0.7", 3_000_000, GOLD, start=T0 - 25, end=T0 + 5)], at=T0 + 5)
+    aggregator.add(columns, "nyc1", T0 + 5)
+    seen = {window.begins - T0: int(window.octets.sum()) for window in aggregator.opened() if len(window.octets)}
+    assert seen == {-30: 500_000, -20: 1_000_000, -10: 1_000_000, 0: 500_000}
+    assert all(window.heard == {"nyc1"} for window in aggregator.opened())
+    aggregator.flush(T0 + 6)
+    assert by_window(aggregator) == seen
+    assert aggregator.opened() == []

@@ -146,18 +146,19 @@ async def test_a_leaf_keeps_its_windows_while_the_disk_refuses_and_counts_what_i
     recorder = Recorder("fra", 1, 10.0, spool, Sender("fra", spool, BROKER, resend_s=1.0))
     put = spool.put
 
-    def refuses(_):
+    def refuses(*_):
         raise StoreError("disk full")
 
     monkeypatch.setattr(spool, "put", refuses)
     running = asyncio.create_task(recorder.run())
     for number in range(70):
         recorder.closed(window(FIRST + number, 1 + number))
-    while recorder.counters["windows_refused_by_disk"] < 2:  # noqa: ASYNC110 told by a number only
-        await asyncio.sleep(0.01)
-    monkeypatch.setattr(spool, "put", put)
-    while len(spool.waiting(100)) < 64:  # noqa: ASYNC110 told by a number only
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while recorder.counters["windows_refused_by_disk"] < 2:  # noqa: ASYNC110 told by a number only
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(spool, "put", put)
+        while len(spool.waiting(100)) < 64:  # noqa: ASYNC110 told by a number only
+            await asyncio.sleep(0.01)
     running.cancel()
     assert (recorder.counters["windows_given_up"], recorder.counters["octets_lost"]) == (6, 1 + 2 + 3 + 4 + 5 + 6)
     assert [key.window - FIRST for key in spool.waiting(100)] == list(range(6, 70))

@@ -132,3 +132,18 @@ def test_a_writer_killed_at_any_time_has_written_all_it_said_and_each_thing_whol
     assert not spool.is_committed(("fra", Key(1, len(waiting))))
     assert spool.merged()[-1][0] == waiting[-1]
     spool.close()
+
+
+def test_what_was_counted_in_open_windows_is_sent_by_the_next_epoch_under_the_old_one(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    epoch = spool.next_epoch(1000.0)
+    spool.put([(Key(epoch, 1), b"one")], [(Key(epoch, 2), b"two"), (Key(epoch, 3), b"three")])
+    spool.put([(Key(epoch, 2), b"two and more")], [(Key(epoch, 3), b"three and more")])
+    spool.close()
+    again = Spool(tmp_path / "spool.db")
+    again.next_epoch(2000.0)
+    assert again.waiting(9) == [Key(epoch, 1), Key(epoch, 2), Key(epoch, 3)]
+    assert again.body(Key(epoch, 3)) == b"three and more"
+    again.put([(Key(2000, 3), b"the rest")])
+    assert len(again.waiting(9)) == 4
+    again.close()
