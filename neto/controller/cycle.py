@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neto.controller.audit import audit_allocation, audit_step
@@ -11,6 +13,7 @@ from neto.controller.peering import left_out
 from neto.controller.replay import after_moves, step_peak
 from neto.controller.shortfall import shortfalls
 from neto.controller.target import CycleOptions, Target, decide_target
+from neto.controller.units import Traffic
 from neto.controller.world import World
 from neto.model.plan import Plan, Step, Urgency
 from neto.model.snapshot import Decision, Snapshot
@@ -70,13 +73,25 @@ def withdraw_plan(snapshot: Snapshot, options: CycleOptions | None = None) -> Pl
 
 
 def _losing(world: World) -> bool:
-    """Whether a policy in use cannot be followed any more, or steered traffic crosses a link over its capacity."""
+    """Whether a policy in use leads nowhere any more, or steered traffic crosses a link over its capacity."""
     running = world.snapshot.running
-    if broken_policies(world.forwarding, running, world.demand):
+    if broken_policies(world.forwarding, running, world.demand) or _astray(world):
         return True
     over = world.forwarding.loads(running, world.demand).sum(axis=0) > world.joint.capacity_mbps * (1 + _ROUNDING)
     ours = world.forwarding.loads(running, world.steered_by(running)).sum(axis=0) > 0
     return bool((over & ours).any())
+
+
+def _astray(world: World) -> bool:
+    """Whether what runs sends a prefix group through a peering link that is none of its exits, or is none any more."""
+    running = world.snapshot.running
+    for key, rows in Traffic(world.forwarding, running, world.demand).by_policy.items():
+        target = world.demand[min(rows)].target
+        for one in running.policies[key].segment_lists if key in running.policies and target in world.groups else ():
+            split = world.forwarding.list_split(key.headend, one.segments, target)
+            if split is not None and math.isinf(world.delay_us(split, target)):
+                return True
+    return False
 
 
 def _audited(world: World, course: Course, goal: ForwardingState, urgency: Urgency) -> tuple[Plan, ForwardingState]:
@@ -128,9 +143,10 @@ def _worse(world: World, running: ForwardingState, target: Target) -> str:
     """Say how the target is worse than what runs, where not everything could be placed; "" when it is not.
 
     Nothing polices demand, so what was not placed flows all the same, and may do so where it does more harm. A
-    target that withdraws routes or leaves drained links was asked for, and is not held against what runs.
+    target that withdraws routes or leaves drained links was asked for, and is not held against what runs; nor is one
+    that leaves an exit beyond which traffic is lost.
     """
-    if not target.falls_short or not running.routes.keys() <= target.state.routes.keys():
+    if not target.falls_short or not running.routes.keys() <= target.state.routes.keys() or _astray(world):
         return ""
     forwarding, capacity = world.forwarding, world.joint.capacity_mbps
     now, then = (np.cumsum(forwarding.loads(state, world.demand), axis=0) for state in (running, target.state))
