@@ -120,6 +120,18 @@ def spur(
 
 
 @compiled
+def has_way(
+    node: int, onward: int, spent: int, bound: int, estimate: Ints, arcs: Arcs, scratch: Scratch, closing: int
+) -> bool:
+    """Whether any arc but `onward` leads on from the node, perhaps at less than `bound`: in chains, none does."""
+    for arc in range(arcs.start[node], arcs.start[node + 1]):
+        onto = arcs.head[arc]
+        if arc != onward and scratch.closed[onto] != closing and spent + arcs.weight[arc] + estimate[onto] < bound:
+            return True
+    return False
+
+
+@compiled
 def bar_known(last: int, at: int, count: int, paths: Paths, scratch: Scratch, barring: int) -> None:
     """Bar the arcs by which accepted paths that begin like `last`, up to hop `at`, go on."""
     for earlier in range(count):
@@ -183,11 +195,13 @@ def branch(
     closing = scratch.mark[0]
     for at in range(paths.hops[last]):
         scratch.closed[node] = closing
-        if at >= paths.left_at[last]:
+        bound = paths.cost[paths.order[needed - 1]] if candidates >= needed else FAR
+        if at >= paths.left_at[last] and has_way(
+            node, paths.arc[last, at], spent, bound, estimate, arcs, scratch, closing
+        ):
             scratch.mark[0] += 1
             barring = scratch.mark[0]
             bar_known(last, at, count, paths, scratch, barring)
-            bound = paths.cost[paths.order[needed - 1]] if candidates >= needed else FAR
             cost = spur(node, target, spent, bound, estimate, arcs, scratch, barring, closing)
             if cost < FAR:
                 candidates = insert(
