@@ -41,6 +41,7 @@ from neto.settings.load import Config
 from neto.store.protocol import Action
 
 READ_BACK_EVERY = 10  # cycles, when nothing asked for it sooner: what somebody else changed is found by then
+MOST_POSTPONED = 3  # plans in a row that are dropped before they begin
 ACTION_POLL_S = 0.5  # an operator's word takes effect within this
 
 
@@ -88,6 +89,7 @@ class ControlLoop:
         self._began = time.time()
         self._wake = asyncio.Event()
         self._urgent = False
+        self._postponed = 0
         self._plan_runs = False
 
     # What others say to the loop
@@ -145,7 +147,6 @@ class ControlLoop:
         async with asyncio.TaskGroup() as work:
             work.create_task(self._obey(), name="operator actions")
             while True:
-                self._urgent = False
                 await self._cycle()
                 await self._rest()
 
@@ -211,7 +212,8 @@ class ControlLoop:
         return True
 
     def _listen(self, now: float) -> None:
-        """Take what the monitoring agents say, as far as it is believed."""
+        """Take what the monitoring agents say, as far as it is believed; what they say from now on comes too late."""
+        self._urgent = False
         sources = self._parts
         self._inputs.hear_topology(sources.topology.topology())
         self._inputs.hear_demand(sources.demand.demand(now), now)
@@ -266,6 +268,12 @@ class ControlLoop:
         if held:
             self._log.error("plan.held", why=held, cycle=cycle, release="neto approve")
             return Result.WAITS, held
+        if plan.steps and self._urgent and self._postponed < MOST_POSTPONED:
+            self._postponed += (
+                1  # decided on what is no longer so; a network that never rests must not stop us for ever
+            )
+            return Result.WAITS, "something changed while this was decided"
+        self._postponed = 0
         if plan.steps:
             self._approved = False
             worst = max(plan.steps, key=lambda step: step.worst_utilisation)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from neto.controller.cycle import decide
 from neto.errors import DeviceError
 from neto.ha.leader import Term
 from neto.ha.process import this_process
@@ -202,6 +203,32 @@ async def test_a_plan_stops_where_demand_makes_its_next_step_unsafe(start, then,
     await loop._cycle()
     assert len(world.plans) == 1
     assert world.stopped.is_set() == stops
+
+
+async def test_a_plan_for_a_network_that_changed_meanwhile_does_not_begin(start, monkeypatch):
+    world = World()
+    loop = await start(world)
+
+    def slow(*arguments):
+        decision = decide(*arguments)
+        if changes:
+            changes.pop()
+            loop.nudge("topology")
+        return decision
+
+    monkeypatch.setattr("neto.operation.loop.decide", slow)
+    changes = [1]
+    await loop._cycle()
+    assert not world.plans
+    assert loop._wake.is_set()
+    await loop._cycle()
+    assert len(world.plans) == 1
+
+    changes = [1] * 10  # a network that never rests does not stop everything for ever
+    world.plans.clear()
+    for _ in range(4):
+        await loop._cycle()
+    assert len(world.plans) == 1
 
 
 async def test_observing_computes_and_never_pushes(start):
