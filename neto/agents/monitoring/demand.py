@@ -79,6 +79,8 @@ class FlowAggregator:
         self._window_s = window_s
         self._lag = Lag(window_s, active_timeout_s)
         self._reach = int(active_timeout_s // window_s) + 2  # windows back that a record is cut into
+        self._closings = 0
+        self._told: tuple[tuple[int, Classifier], DemandMatrix] | None = None  # the last demand, and what it is of
         self._on_closed = closed
         self._doubts = doubts
         self._tally = Tally(_stride(classifier.space))
@@ -178,7 +180,12 @@ class FlowAggregator:
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean over the last `smooth` closed windows; None before the first has closed."""
         self.roll(now)
-        return demand_matrix(self.closed, self._classifier.space, self._classifier.expected) if self.closed else None
+        if not self.closed:
+            return None
+        state = (self._closings, self._classifier)
+        if self._told is None or self._told[0] != state:  # it takes a while where cells are many
+            self._told = state, demand_matrix(self.closed, self._classifier.space, self._classifier.expected)
+        return self._told[1]
 
     def opened(self) -> list[DemandWindow]:
         """What has been counted so far in windows that are not closed yet."""
@@ -267,6 +274,7 @@ class FlowAggregator:
         self._oldest, self._begins = window + 1, ends
         self._lag.forget()
         self.closed.append(closed)
+        self._closings += 1
         if self._on_closed:
             self._on_closed(closed)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from neto.model.demand import DemandMatrix, PrefixDemand, UnknownDemand, UnknownPrefix
-from neto.model.demand_window import CellSpace, DemandWindow, merge
+from neto.model.demand_window import CellSpace, DemandWindow, Numbers, merge
 
 _BITS_PER_MBIT = 1e6
 _MOST_UNKNOWN = 20  # prefixes that are named
@@ -40,10 +41,7 @@ def demand_matrix(windows: Sequence[DemandWindow], space: CellSpace, expected: f
     return DemandMatrix(
         begins=whole.begins,
         ends=whole.ends,
-        rates=tuple(
-            PrefixDemand(*space.cell(cell), rate_mbps=rate)
-            for cell, rate in zip(whole.cells[told].tolist(), rates.tolist(), strict=True)
-        ),
+        rates=tuple(_rates(space, whole.cells[told], rates)),
         unknown_mbps=sum(each.rate_mbps for each in unknown),
         missing_exporters=missing,
         missing_leaves=whole.missing_leaves,
@@ -54,6 +52,16 @@ def demand_matrix(windows: Sequence[DemandWindow], space: CellSpace, expected: f
         ),
         doubtful=whole.doubtful,
     )
+
+
+def _rates(space: CellSpace, cells: Numbers, mbps: npt.NDArray[np.float64]) -> Iterator[PrefixDemand]:
+    rest, class_row = np.divmod(cells, max(1, len(space.classes)))
+    source_row, destination_row = np.divmod(rest, max(1, len(space.destinations)))
+    sources, destinations, classes = space.sources, space.destinations, space.classes
+    columns = (source_row.tolist(), destination_row.tolist(), class_row.tolist(), mbps.tolist())
+    for source, destination, class_, rate in zip(*columns, strict=True):
+        target, prefix = destinations[destination]
+        yield PrefixDemand(sources[source], target, classes[class_], prefix, rate)
 
 
 def _of_the_heard(window: DemandWindow) -> DemandWindow:

@@ -22,13 +22,15 @@ from neto.agents.monitoring.spool import Spool, Told
 from neto.agents.mqtt import Broker
 from neto.errors import WireError
 from neto.model.demand import DemandMatrix, ExporterHealth
-from neto.model.demand_window import DemandWindow, merge
+from neto.model.demand_window import CellSpace, DemandWindow, merge
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.wire.demand_message import MAX_OCTETS, DemandMessage, Key, decode_window, encode_window
 
 _LATE_KEPT = 30  # closed windows, at least, that late parts are still added to
+
+_State = tuple[tuple[DemandWindow, ...], CellSpace, frozenset[str]]
 
 _log = structlog.get_logger("root")
 
@@ -113,6 +115,7 @@ class Root:
         self._expected = expected_exporters(inventory)
         self._merger = Merger(leaves, window_s, late_s, self._space)
         self._began = time.time()
+        self._told: tuple[_State, DemandMatrix] | None = None  # the last demand, and what it is of
         self._ring: Ring | None = None
         self._receiver: Receiver | None = None
 
@@ -140,10 +143,13 @@ class Root:
 
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last windows; None before the first. now: unix seconds; tells who has been silent."""
-        windows = self._ring.windows[-self._smooth :] if self._ring else ()
+        windows = self._ring.windows if self._ring else ()
         if not windows:
             return None
-        matrix = demand_matrix(windows, self._space, self._expected)
+        state = (windows, self._space, self._expected)
+        if self._told is None or any(was is not now_is for was, now_is in zip(self._told[0], state, strict=True)):
+            self._told = state, demand_matrix(windows[-self._smooth :], self._space, self._expected)
+        matrix = self._told[1]
         return replace(matrix, missing_leaves=matrix.missing_leaves | self._silent(now))
 
     def _silent(self, now: float) -> frozenset[str]:
