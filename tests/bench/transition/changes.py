@@ -17,7 +17,7 @@ from neto.wire.repetita import read_demands
 from tests.bench.allocation.instances import CLASS, DATA, load_instance, missing
 
 PATHS = 4
-_SPREAD = 1.1  # of the logarithm of how demands change, where there is no second matrix: 60 % of the traffic moves
+_SPREAD = 1.0  # of the logarithm of how demands change, where there is no second matrix: 60 % of the traffic moves
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _COLUMNS = (
-    "change", "demands", "moves", "steps", "fewest", "ms", "worst", "touches", "at once", "equal parts",
+    "change", "demands", "moves", "steps", "fewest", "CPU ms", "worst", "touches", "at once", "equal parts",
     "their touches", "K-step LP, simplex", "K-step LP, interior", "integers",
 )  # fmt: skip
 _HEADER = f"| {' | '.join(_COLUMNS)} |\n|---|{'---:|' * (len(_COLUMNS) - 1)}"
@@ -23,7 +23,7 @@ class Line:
     moving: float  # share of the traffic
     steps: int
     fewest: int | None  # as proven by a program
-    seconds: float
+    seconds: float  # of CPU, here and below
     worst: float  # highest load / capacity in any order
     touches: int  # demands that change, over the steps
     at_once: float  # highest load / capacity of doing all in one step
