@@ -198,7 +198,7 @@ def _search(problem: Contest, exact_size: int, deadline: Deadline) -> tuple[_Sta
         if not reached or (also and len(states) < len(best)):
             best, reached = states, also
     steps = len(best) if reached else exact.MOST_STEPS + 1
-    while steps > bound and not deadline.passed:
+    while steps > bound and len(problem.strand) <= _FEW_STRANDS and not deadline.passed:
         found = exact.fewer_steps(problem, steps - 1, exact_size)
         if found is None:
             break

@@ -29,7 +29,7 @@ from neto.model.topology import Mbps, Rows
 _MOST_STEPS = 16
 _LOOK_EVERY = 20  # iterations
 _ITERATIONS = 1200
-_WORK = 400_000_000  # entries that all iterations together may touch
+_WORK = 150_000_000  # entries that all iterations together may touch
 _TIGHTER = 1e-4  # of a row's capacity: what the iteration leaves free so that its end fits
 _NO_WEIGHT = 1e-12
 _PROOF = 1e-6  # by how much prices must exceed what the rows can give
