@@ -67,6 +67,9 @@ def solve(
         str | None, typer.Option("--json", help="Write the allocation here; - for standard output.")
     ] = None,
     *,
+    diverse: Annotated[
+        bool, typer.Option("--diverse", help="One path of each demand avoids the links of the shortest.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Exactly max-min fair, however large the problem.")] = False,
 ) -> None:
     """Allocate offline: strict precedence of classes, max-min fair inside a class, then the least delay."""
@@ -74,7 +77,7 @@ def solve(
     given = _read(graph, demands or [], peering, math.inf if alpha is None else alpha)
     began = time.perf_counter()
     deadline = NEVER if limit is None else Deadline.after(limit)
-    candidates = candidate_paths(given.joint, given.demands, given.classes, given.egresses, paths)
+    candidates = candidate_paths(given.joint, given.demands, given.classes, given.egresses, paths, diverse=diverse)
     _refuse_unconnected(given, candidates)
     if max_sids is not None:
         candidates = _within_depth(given.joint, candidates, max_sids)

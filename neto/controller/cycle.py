@@ -9,6 +9,7 @@ import numpy as np
 from neto.controller.audit import audit_allocation, audit_step
 from neto.controller.goal import frozen_part
 from neto.controller.moves import Course, Pace, broken_policies, plan_moves
+from neto.controller.path_cache import PathCache
 from neto.controller.peering import left_out
 from neto.controller.replay import after_moves, step_peak
 from neto.controller.shortfall import shortfalls
@@ -25,11 +26,11 @@ _ROUNDING = 1e-6
 _NAMED = 3  # links that a message names
 
 
-def decide(snapshot: Snapshot, options: CycleOptions | None = None) -> Decision:
-    """Return what to do, why it is safe, and what it leaves undone."""
+def decide(snapshot: Snapshot, options: CycleOptions | None = None, cache: PathCache | None = None) -> Decision:
+    """Return what to do, why it is safe, and what it leaves undone. cache: paths that earlier decisions have found."""
     options = options or CycleOptions()
     world = World(snapshot)
-    target = decide_target(world, options)
+    target = decide_target(world, options, cache)
     absent = left_out(snapshot.topology, snapshot.peering)
     warnings = [f"peering link {name} is left out: {why}" for name, why in absent.items()]
     warnings += [

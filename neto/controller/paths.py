@@ -13,7 +13,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neto.controller.diverse import diversified
 from neto.controller.flows import sum_over_paths, taken_paths
+from neto.controller.path_cache import PathCache
 from neto.controller.yen import FAR, Arcs, paths_toward
 from neto.model.allocation import PathSet
 from neto.model.demand import Demand
@@ -35,13 +37,19 @@ def candidate_paths(
     usable: Bools | None = None,
     *,
     transit: Bools | None = None,
+    cache: PathCache | None = None,
+    diverse: bool = False,
+    by_metric: bool = False,
 ) -> PathSet:
     """Return up to k paths for each demand, in order of delay, then of hops.
 
     usable: (links,) bool, links that may be used; None: all. transit: (nodes,) bool, nodes that paths may pass
-    through rather than only begin or end at; None: all routers. A path longer than its class's delay bound or
-    stretch is left out. A prefix group with several exits keeps the best path to at least half of k of them. A
-    demand that has no path has no rows; one whose target is its source has one path without links.
+    through rather than only begin or end at; None: all routers. A path longer than its class's delay bound or stretch
+    is left out. A prefix group with several exits keeps the best path to at least half of k of them. A demand that has
+    no path has no rows; one whose target is its source has one path without links. cache: keeps paths for the next
+    call, of which only what changes of links touch is then searched; of equally good paths the known ones stay.
+    diverse: where no path avoids all links and shared risks of the shortest, the one that shares least is among them.
+    by_metric: shortest by IGP metric, as plain forwarding would have it; still in order of delay.
     """
     router = np.array([node.kind is NodeKind.ROUTER for node in joint.nodes], dtype=bool)
     inside = router[joint.source] & router[joint.target]
@@ -57,7 +65,20 @@ def candidate_paths(
         for link, _ in exits.get(t, ())
     ]
     pairs, pair_of = _distinct(to_router + to_border)
-    found = k_shortest(joint, joint.delay_us, pairs, k, usable=open_links & inside, transit=passable)
+
+    weight = joint.igp_metric.astype(np.float64) if by_metric else joint.delay_us
+
+    def search(some: Sequence[tuple[int, int]]) -> PathSet:
+        shortest = k_shortest(joint, weight, some, k, usable=open_links & inside, transit=passable)
+        if diverse:
+            shortest = diversified(shortest, joint, weight, some, k, open_links & inside, passable)
+        return _by_delay(shortest, joint.delay_us) if by_metric else shortest
+
+    found = (
+        search(pairs)
+        if cache is None
+        else cache.shortest(joint, weight, pairs, k, open_links & inside, passable, search)
+    )
     is_router = np.array([t in joint.node_row for _, t in ends], dtype=bool)
     per_end = found if is_router.all() and _in_order(pair_of) else _merge(found, pair_of, ends, is_router, exits, k)
     return _bounded(_take(per_end, end_of), demands, classes)
@@ -100,6 +121,14 @@ def k_shortest(
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
     return _take(sorted_paths, back)
+
+
+def _by_delay(paths: PathSet, delay_us: Microseconds) -> PathSet:
+    """Return the same paths of each demand in order of their delay; equals stay as they are."""
+    delay = sum_over_paths(paths.path_start, paths.links, delay_us)
+    order = np.lexsort((delay, paths.demand_of))
+    path_start, links = taken_paths(paths.path_start, paths.links, order)
+    return PathSet(paths.demand_start, path_start, links, delay[order])
 
 
 def take_paths(paths: PathSet, keep: Bools) -> PathSet:

@@ -17,6 +17,7 @@ from neto.controller.allocation import allocate
 from neto.controller.deadline import Deadline
 from neto.controller.endpoints import possible_endpoints
 from neto.controller.goal import Slot, frozen_part, goal_state, running_lists, spread
+from neto.controller.path_cache import PathCache
 from neto.controller.paths import candidate_paths
 from neto.controller.realise import (
     Quanta,
@@ -45,6 +46,8 @@ class CycleOptions:
     """What an operator may tune about decisions."""
 
     paths: int = 8  # candidate paths per demand
+    by_metric: bool = False  # the shortest by IGP metric instead of delay
+    diverse: bool = False  # one of them shares as little risk as possible with the shortest
     quanta: Quanta = field(default_factory=Quanta)
     min_gain: float = 0.1  # share of its delay that a policy must save for a change to be worth it
     headroom_use: float = 0.5  # share of the headroom that running policies may eat up before they have to move
@@ -70,10 +73,10 @@ class Target:
         return float(self.allocation.rate_mbps.sum()) < asked * (1 - _ROUNDING)
 
 
-def decide_target(world: World, options: CycleOptions) -> Target:
+def decide_target(world: World, options: CycleOptions, cache: PathCache | None = None) -> Target:
     """Return the state to reach."""
     running = world.snapshot.running.routes.keys()
-    found = _candidates(world, options)
+    found = _candidates(world, options, cache)
     prefixes = _steerable(world, found)
     total = sum(row.rate_mbps for row in world.demand if row.source in world.managed)
     steered = choose(prefixes, running, total, world.snapshot.portion, options.portion_tolerance)
@@ -168,7 +171,7 @@ class _Candidates:
     too_far: list[Slot]  # no path meets the bounds of the class: the nearest there is stands in
 
 
-def _candidates(world: World, options: CycleOptions) -> _Candidates:
+def _candidates(world: World, options: CycleOptions, cache: PathCache | None) -> _Candidates:
     rates: dict[Slot, float] = {}
     for row in world.demand:
         if world.may_steer(RouteKey(row.source, row.prefix), row.target):
@@ -179,21 +182,37 @@ def _candidates(world: World, options: CycleOptions) -> _Candidates:
         Demand(f"{headend}>{target}", world.classes[each].name, headend, target, rates[headend, target, each])
         for headend, target, each in slots
     ]
-    paths, told = _paths(world, demands, world.classes, options.paths)
+    paths, told = _paths(world, demands, world.classes, options, cache)
     none = np.flatnonzero(np.diff(paths.demand_start) == 0).tolist()
     unbounded = [replace(each, max_delay_us=math.inf, max_stretch=math.inf) for each in world.classes]
-    nearest = _paths(world, [demands[row] for row in none], unbounded, options.paths)
+    nearest = _paths(world, [demands[row] for row in none], unbounded, options, cache)
     too_far = [slots[row] for place, row in enumerate(none) if np.diff(nearest[0].demand_start)[place]]
     paths, told = filled_in(paths, told, none, *nearest)
     return _Candidates(slots, demands, paths, told, too_far)
 
 
 def _paths(
-    world: World, demands: Sequence[Demand], classes: Sequence[TrafficClass], k: int
+    world: World,
+    demands: Sequence[Demand],
+    classes: Sequence[TrafficClass],
+    options: CycleOptions,
+    cache: PathCache | None,
 ) -> tuple[PathSet, list[Segments]]:
     """Return the candidate paths that head-ends can express."""
     egresses = world.snapshot.peering.egresses
-    found = candidate_paths(world.joint, demands, classes, egresses, k, ~world.closed, transit=world.transit)
+    usable = ~world.closed
+    found = candidate_paths(
+        world.joint,
+        demands,
+        classes,
+        egresses,
+        options.paths,
+        usable,
+        transit=world.transit,
+        cache=cache,
+        diverse=options.diverse,
+        by_metric=options.by_metric,
+    )
     return expressible(world.forwarding, demands, found)
 
 

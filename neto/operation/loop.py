@@ -16,6 +16,7 @@ import structlog
 
 from neto.controller.cycle import decide, withdraw_plan
 from neto.controller.overtaken import overtaken
+from neto.controller.path_cache import PathCache
 from neto.errors import DeviceError, LeaseLostError
 from neto.ha.leader import Term
 from neto.model.peering import Peering
@@ -79,6 +80,7 @@ class ControlLoop:
         settings = config.settings
         self._ramp = ramp_policy(settings)
         self._options = cycle_options(settings)
+        self._paths = PathCache()
         self._inputs = Inputs(trust_limits(settings))
         self._operation = mode.begin(self._ramp, observe=observe or settings.ramp.start == "observe")
         self._running: dict[str, ForwardingState] = {}
@@ -182,7 +184,7 @@ class ControlLoop:
             self._log.info("cycle.waits", waits_for=waits_for)
             await self._records.waiting(self._operation, [*self._doubts(), f"waits for {waits_for}"])
             return
-        decision = await asyncio.to_thread(decide, snapshot, self._options)
+        decision = await asyncio.to_thread(decide, snapshot, self._options, self._paths)
         cycle = self._cycle_id = await self._records.begin(snapshot, self._operation, started)
         await self._records.decided(cycle, decision, snapshot, self._operation, self._doubts())
         result, reason = Result.WAITS, ""

@@ -14,6 +14,8 @@ def cycle_options(settings: Settings) -> CycleOptions:
     chosen = settings.controller
     return CycleOptions(
         paths=chosen.paths,
+        diverse=chosen.diverse,
+        by_metric=chosen.by_metric,
         quanta=Quanta(grain=chosen.weight_grain, most_paths=chosen.max_paths),
         min_gain=chosen.min_gain,
         solve_limit_s=chosen.solve_limit_s,

@@ -130,6 +130,8 @@ class Controller(Section):
     """How to decide."""
 
     paths: Annotated[int, Field(ge=1, le=64)] = 4  # candidate paths a demand
+    by_metric: bool = False  # the shortest by IGP metric instead of delay
+    diverse: bool = False  # among them one that shares as little risk as possible with the shortest
     max_paths: Annotated[int, Field(ge=1, le=64)] = 4  # used at once
     weight_grain: Annotated[int, Field(ge=2, le=10000)] = 100  # shares are multiples of 1 / weight_grain
     solve_limit_s: Positive = 10.0  # after which the allocation falls back to quicker ways, and says so

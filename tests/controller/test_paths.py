@@ -164,3 +164,19 @@ def test_a_class_takes_no_path_beyond_its_bounds():
     assert by_class[0].tolist() == everything[everything <= 1.5 * everything[0]].tolist()
     assert by_class[1].tolist() == everything[everything <= 2.0].tolist()
     assert 0 < len(by_class[0]) < len(everything)
+
+
+def test_paths_by_metric_are_those_of_plain_forwarding_in_order_of_delay():
+    links = (
+        Link("far", "a", "b", 10.0, 90.0, igp_metric=1),
+        Link("ac", "a", "c", 10.0, 10.0, igp_metric=5),
+        Link("cb", "c", "b", 10.0, 10.0, igp_metric=5),
+        Link("near", "a", "b", 10.0, 1.0, igp_metric=99),
+    )
+    topology = Topology((Node("a"), Node("b"), Node("c")), links)
+    demands = [Demand("d", "default", "a", "b", 1.0)]
+    classes = (TrafficClass("default"),)
+    by_metric = candidate_paths(topology, demands, classes, (), 2, by_metric=True)
+    assert [by_metric.path(row) for row in range(2)] == [(1, 2), (0,)]
+    assert by_metric.delay_us.tolist() == [20.0, 90.0]
+    assert candidate_paths(topology, demands, classes, (), 2).path(0) == (3,)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from neto.controller.allocation import allocate
+from neto.controller.path_cache import PathCache
 from neto.controller.paths import candidate_paths
 from neto.model.intent import TrafficClass
+from neto.model.topology import Topology
 
 from .instances import CLASS, load_instance, missing
 from .measure import closeness, measure, theta_mbps
@@ -89,6 +91,40 @@ def test_again_after_one_demand_in_twenty_has_changed_beside_anew(name, load):
         lambda: allocate(joint, changed, (CLASS,), paths, capacity, earlier=before, running=before.rate_mbps)
     )
     _told(f"{instance}, 5 % of demands changed", paths_s + anew_s, again_s, instance, before, anew, again)
+
+
+@pytest.mark.parametrize("name", ["GtsCe", "Cogentco"])
+@pytest.mark.parametrize("load", [1.5, 4.0])
+def test_again_after_a_cut_beside_anew(name, load):
+    instance = instance_of(name, load)
+    joint, demands = instance.topology, instance.demands
+    used = instance.paths.loads(np.ones(len(instance.paths.delay_us)), len(joint.links))
+    cut = joint.links[int(np.argsort(used)[len(used) // 2])]  # half of the links carry more paths
+    rest = tuple(link for link in joint.links if {link.source, link.target} != {cut.source, cut.target})
+    less = Topology(joint.nodes, rest)
+    before = allocate(joint, demands, (CLASS,), instance.paths, joint.capacity_mbps)
+
+    def anew():
+        paths = candidate_paths(less, demands, (CLASS,), (), K)
+        return paths, allocate(less, demands, (CLASS,), paths, less.capacity_mbps)
+
+    (paths, new), anew_s = least(anew)
+    again_s = np.inf
+    for _ in range(3):
+        cache = PathCache()
+        candidate_paths(joint, demands, (CLASS,), (), K, cache=cache)
+        began = time.process_time()
+        repaired = candidate_paths(less, demands, (CLASS,), (), K, cache=cache)
+        again = allocate(less, demands, (CLASS,), repaired, less.capacity_mbps, earlier=before)
+        again_s = min(again_s, time.process_time() - began)
+    q = closeness(again.allocated_mbps, new.allocated_mbps, theta_mbps(joint.capacity_mbps))
+    print(
+        f"\n{instance}, {cut.source} - {cut.target} cut: {cache.searched - len(demands)} of {len(demands)} "
+        f"pairs searched; anew {anew_s:.3f} s, again {again_s:.3f} s: {anew_s / again_s:.1f} x; q to anew {q:.4f}"
+    )
+    assert repaired.delay_us == pytest.approx(paths.delay_us)
+    assert (again.load_mbps <= less.capacity_mbps * (1 + 1e-9)).all()
+    assert q >= 0.95
 
 
 def _told(what, anew_s, again_s, instance, before, anew, again):
