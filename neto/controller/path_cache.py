@@ -7,7 +7,7 @@ that were known stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ Search = Callable[[Sequence[tuple[int, int]]], PathSet]
 
 _MOST_IDLE = 4  # times as many pairs as were asked for are kept at most
 _MOST_NEW = 64  # links that are new or shorter: for more, everything is searched anew
+_NONE = -1
 _EQUAL = 1e-9  # difference of lengths, relative or in the unit of weights, that is none
 
 
@@ -44,8 +45,17 @@ class _Known:
     """Paths of some pairs on a graph."""
 
     graph: _Graph
-    row: Mapping[tuple[int, int], int]
+    code: Ints  # (pairs,) of the demands of `paths`
     paths: PathSet
+
+    def places(self, code: Ints) -> Ints:
+        """(codes,) row of each of these pairs; _NONE where it is not known."""
+        if not len(self.code):
+            return np.full(len(code), _NONE)
+        order = np.argsort(self.code)
+        at = np.minimum(np.searchsorted(self.code, code, sorter=order), len(order) - 1)
+        rows = order[at]
+        return np.where(self.code[rows] == code, rows, _NONE)
 
 
 class PathCache:
@@ -80,19 +90,29 @@ class PathCache:
         if not pairs:
             return search(pairs)
         kept = _kept(self._known, graph) if self._known is not None else None
-        row = {} if kept is None else kept.row
-        missing = [pair for pair in pairs if pair not in row]
+        code = _codes(np.array(pairs, dtype=np.int64), len(graph.nodes))
+        place = np.full(len(code), _NONE) if kept is None else kept.places(code)
+        missing = np.flatnonzero(place == _NONE)
         self.searched += len(missing)
         self.reused += len(pairs) - len(missing)
-        found = search(missing)
-        merged = found if kept is None else _joined(kept.paths, found)
-        rows = {pair: len(row) + place for place, pair in enumerate(missing)}
-        known = _Known(graph, {**row, **rows}, merged)
-        chosen = _rows_of(merged, np.array([known.row[pair] for pair in pairs], dtype=np.int64))
-        if len(known.row) > _MOST_IDLE * len(pairs):  # most of it has not been asked for
-            known = _Known(graph, {pair: place for place, pair in enumerate(pairs)}, chosen)
+        found = search([pairs[row] for row in missing.tolist()])
+        if kept is None:
+            known = _Known(graph, code, found)
+            place = np.arange(len(code))
+        else:
+            known = _Known(graph, np.concatenate([kept.code, code[missing]]), _joined(kept.paths, found))
+            place[missing] = len(kept.code) + np.arange(len(missing))
+        chosen = _rows_of(known.paths, place)
+        if len(known.code) > _MOST_IDLE * len(pairs):  # most of it has not been asked for
+            known = _Known(graph, code, chosen)
         self._known = known
         return chosen
+
+
+def _codes(pair: Ints, nodes: int) -> Ints:
+    """(pairs,) a number for each pair (pairs, 2) of node rows."""
+    codes: Ints = pair[:, 0] * nodes + pair[:, 1]
+    return codes
 
 
 def _kept(known: _Known, graph: _Graph) -> _Known | None:
@@ -118,7 +138,7 @@ def _kept(known: _Known, graph: _Graph) -> _Known | None:
     worse = after > old.weight
     stale = np.zeros(len(paths.demand_start) - 1, dtype=bool)
     stale[paths.demand_of[_crosses(paths, worse)]] = True
-    pair = np.array(list(known.row), dtype=np.int64).reshape(-1, 2)
+    pair = np.stack(np.divmod(known.code, len(old.nodes)), axis=1)
     if len(better):
         stale |= _improved(graph, better, pair, paths, old)
     rows = np.flatnonzero(~stale)
@@ -126,7 +146,7 @@ def _kept(known: _Known, graph: _Graph) -> _Known | None:
     # A link that became shorter is on no path that stays: such a path would itself have become shorter.
     links = now[held.links].astype(np.int32)
     moved = PathSet(held.demand_start, held.path_start, links, held.delay_us)
-    return _Known(graph, {(int(a), int(b)): place for place, (a, b) in enumerate(pair[rows])}, moved)
+    return _Known(graph, known.code[rows], moved)
 
 
 def _crosses(paths: PathSet, links: Bools) -> Bools:
