@@ -3,9 +3,12 @@
 A step is safe when every mixture of moved and unmoved fits (`neto.controller.shifts`): no link above its capacity, or
 above what it carries already when that is more. Every shift keeps at least the lower of its old and its new rate.
 
-One step if one is safe. Else steps are filled greedily, forwards and backwards (the rule is symmetric, so a plan for
-the way back, read backwards, is a plan), and cut in equal parts; the fewest win. While that is above the lower bound
-and the case is small, linear programmes look for one step less.
+One step if one is safe. Else only what is in somebody's way takes part (`contest`). Where everything can stop at any
+rate, it is bundled into transfers (`transfers`) whose pace is found together with a proof that fewer steps are not
+enough (`transition_paced`), and given back to shifts with few changes (`transition_settle`). Where that is not so, or
+does not reach the bound and the case is small, steps are filled greedily, forwards and backwards (the rule is
+symmetric, so a plan for the way back, read backwards, is a plan), cut in equal parts, and looked for one less by linear
+programmes; the fewest win.
 """
 
 from __future__ import annotations
