@@ -24,7 +24,7 @@ from neto.model.topology import Mbps
 
 OPTIMAL = "optimal"
 NEAR = "near max-min fair"
-_SMALL = 2500  # hops of all groups' paths up to which exact levels take some hundredths of a second
+_SMALL = 500  # hops of all groups' paths up to which exact levels take a hundredth of a second
 _OVER = 1e-7  # relative load above capacity that is rounding
 _NEARLY = 0.01  # relative load above capacity that is trimmed where prices alone give the answer
 _NEAR_FULL = 0.97  # links this full join those that are over: they would be next
@@ -64,9 +64,13 @@ def fair_rates(
             return _filled(flows, "there was no time for fair levels")
         contention = contend(flows, active)
         small = len(contention.groups.links) <= _SMALL
-        found = _solve(flows, contention, known, alpha, deadline, exact=exact or small)
+        found = _solve(flows, contention, known, alpha, deadline, exact=False)
         load = flows.loads(found.flow_mbps)
         violated = (load > flows.capacity_mbps * (1 + over)) & ~active
+        if not violated.any() and (exact or small) and math.isinf(alpha):  # once all links that matter are known
+            found = _solve(flows, contention, found.level_mbps, alpha, deadline, exact=True)
+            load = flows.loads(found.flow_mbps)
+            violated = (load > flows.capacity_mbps * (1 + over)) & ~active
         if not violated.any():
             return _fitted(flows, found, load)
         active |= load > flows.capacity_mbps * _NEAR_FULL

@@ -20,8 +20,8 @@ class TrafficClass:
     max_delay_us: float = math.inf  # one-way bound on a candidate path, egress delay included
     max_stretch: float = math.inf  # bound on path delay / shortest path delay
     weight: float = 1.0  # fair share per demand relative to others of the class
-    alpha: float = math.inf  # fairness inside the class: infinite is max-min; up to MOST_ALPHA, alpha-fair
     headroom: float | None = None  # share of every link this class leaves free; None: `Intents.headroom`
+    alpha: float = math.inf  # fairness inside the class: infinite is max-min; up to MOST_ALPHA, alpha-fair
 
 
 @dataclass(frozen=True, slots=True)
