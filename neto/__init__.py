@@ -11,7 +11,7 @@ The figure in words, and who may import whom::
 
  model/       nouns: frozen dataclasses and the arrays behind them. Imports nothing of ours but errors.
  errors.py    the few kinds of error, by whose fault they are.
- controller/  pure, synchronous, no clock, no I/O: paths, allocation, segments, transition, audit, cycle.
+ controller/  pure, synchronous, no I/O, a clock for deadlines only: paths, allocation, segments, transition, cycle.
  wire/        sans-IO codecs, bytes or text <-> model: bgp, bgpls, bmp, netflow, exabgp, dialects/.
  scheduler/   a plan's progress as a state machine, and the runner that drives the agents with it.
  store/       the persistent store: one protocol, SQLite behind it.
