@@ -121,7 +121,7 @@ def _balance(work: _Work, total: float) -> None:
             return
         place = _fitting(at_exit[over], excess[over], -excess[under])
         rate_mbps, _, prefix = at_exit[over][place]
-        if _gain(rate_mbps, excess[over], -excess[under]) <= 0 or not work.may_change(prefix, total):
+        if _gain(rate_mbps, excess[over], -excess[under]) <= _EDGE * total or not work.may_change(prefix, total):
             return
         del at_exit[over][place]  # it does not move a second time
         work.put(prefix, under)

@@ -127,7 +127,7 @@ def test_a_run_in_a_process_of_its_own_brings_back_the_answer_and_its_cost(data)
     assert cost.status == "done"
     assert cost.flow_mbps == pytest.approx(instance.demand_mbps)
     assert 0.02 <= cost.cpu_s <= cost.seconds
-    assert cost.seconds >= 0.04
+    assert cost.seconds >= 0.02 + 0.01  # what it sleeps, and some of what it works: clocks differ
     assert cost.peak_mb > 10
 
 
