@@ -44,7 +44,7 @@ def lab(
 
 def _run(config: Path, port_offset: int, *, with_daemon: bool) -> None:
     from neto.lab.runner import run_lab  # noqa: PLC0415  `neto lab status` must not wait for SSH and BGP
-    from neto.lab.scenario import load_scenario  # noqa: PLC0415
+    from neto.lab.scenario import load_scenario  # noqa: PLC0415  likewise
 
     if with_daemon and port_offset:
         raise NetoError("--with-daemon goes with the ports that the configuration names: leave --port-offset out")

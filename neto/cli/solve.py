@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from neto.cli.output import write_json
 from neto.cli.solve_view import solution
 from neto.controller.allocation import allocate
 from neto.controller.deadline import NEVER, Deadline
@@ -89,7 +90,7 @@ def solve(
     if json_out is not None:
         used = np.flatnonzero(allocation.rate_mbps > 0).tolist()
         segments = {row: pin_path(given.joint, candidates.path(row)) for row in used}
-        _write(json_out, json.dumps(allocation_document(allocation, segments, seconds), allow_nan=False))
+        write_json(json_out, json.dumps(allocation_document(allocation, segments, seconds), allow_nan=False))
     if json_out != "-":
         Console().print(solution(allocation, available))
 
@@ -198,13 +199,3 @@ def _within_depth(joint: Topology, candidates: PathSet, max_sids: int) -> PathSe
     count = len(candidates.delay_us)
     kept = [len(pin_path(joint, candidates.path(row))) <= max_sids for row in range(count)]
     return take_paths(candidates, np.array(kept, dtype=bool))
-
-
-def _write(out: str, text: str) -> None:
-    if out == "-":
-        print(text)
-        return
-    try:
-        Path(out).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError([_option("--json", f"{out} cannot be written: {error.strerror}")]) from error

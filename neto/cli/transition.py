@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console, Group, RenderableType
 
+from neto.cli.output import write_json
 from neto.cli.plan_view import links_by_step
 from neto.cli.tables import mbps, percent, table
 from neto.controller.deadline import NEVER, Deadline
@@ -73,7 +74,7 @@ def transition(
         print(f"neto: no safe plan: whatever moves next would overload {names}", file=sys.stderr)
         raise typer.Exit(1)
     if json_out is not None:
-        _write(json_out, json.dumps(plan_document(_steps(joint, now, found), notes), allow_nan=False))
+        write_json(json_out, json.dumps(plan_document(_steps(joint, now, found), notes), allow_nan=False))
     if json_out != "-":
         Console().print(_view(joint, found, notes))
 
@@ -213,14 +214,3 @@ def _view(joint: Topology, found: Reallocation, notes: Sequence[str]) -> Rendera
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _write(out: str, text: str) -> None:
-    if out == "-":
-        print(text)
-        return
-    try:
-        Path(out).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        problem = Problem("command line", 0, "--json", f"{out} cannot be written: {error.strerror}")
-        raise InputError([problem]) from error

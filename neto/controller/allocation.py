@@ -163,7 +163,7 @@ def _friction(paths: PathSet, running: Mbps, min_gain: float) -> Microseconds:
 
 def _known(earlier: Allocation | None, name: str, joint: Topology) -> LinkPrices:
     """Return the prices of a class in an earlier allocation, on this topology."""
-    nothing = LinkPrices(np.full(len(joint.links), np.inf), np.zeros(len(joint.links)))
+    nothing = _no_prices(len(joint.links))
     names = [each.traffic_class for each in earlier.classes] if earlier is not None else []
     if earlier is None or name not in names or not earlier.prices:
         return nothing
@@ -175,6 +175,10 @@ def _known(earlier: Allocation | None, name: str, joint: Topology) -> LinkPrices
     return nothing
 
 
+def _no_prices(links: int) -> LinkPrices:
+    return LinkPrices(np.full(links, np.inf), np.zeros(links))
+
+
 def _allocate_class(
     flows: Flows, each: TrafficClass, deadline: Deadline, known: LinkPrices, *, exact: bool
 ) -> tuple[Mbps, ClassReport, LinkPrices]:
@@ -182,11 +186,7 @@ def _allocate_class(
     report = ClassReport(each.name, OPTIMAL, 0.0, 0.0, 0.0)
     shortest = on_shortest(flows, flows.demand_mbps)
     if (flows.loads(shortest) <= flows.capacity_mbps).all():
-        return (
-            shortest,
-            report,
-            LinkPrices(np.full(len(flows.capacity_mbps), np.inf), np.zeros(len(flows.capacity_mbps))),
-        )
+        return shortest, report, _no_prices(len(flows.capacity_mbps))
     fair = fair_rates(flows, exact=exact, alpha=each.alpha, deadline=deadline, known_mbps=known.level_mbps)
     report = replace(report, status=fair.status, fell_back=fair.fell_back)
     fair_flow = top_up(flows, trimmed(flows, fair.flow_mbps))  # near tiers leave some room

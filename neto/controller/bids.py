@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.compressed import longest_row
 from neto.controller.flows import Floats, Ints
 from neto.controller.groups import Groups
 from neto.controller.jit import compiled
@@ -70,7 +71,7 @@ def answer(bids: Bids, price: Floats, market: Market) -> tuple[Floats, Square]:
 def flows_at(bids: Bids, price: Floats, market: Market) -> Mbps:
     """(paths,) Mbit/s that groups send at these prices, each all that it takes."""
     flow = np.empty(len(bids.path_start) - 1)
-    most = _most_paths(bids)
+    most = longest_row(bids.group_start)
     cost = np.empty(most)
     share = np.empty(most)
     for group in range(len(bids.group_start) - 1):
@@ -87,7 +88,7 @@ def flows_at(bids: Bids, price: Floats, market: Market) -> Mbps:
 
 @compiled
 def _answer(bids: Bids, price: Floats, market: Market, load: Mbps, curve: Square) -> None:
-    most = _most_paths(bids)
+    most = longest_row(bids.group_start)
     cost = np.empty(most)
     share = np.empty(most)
     gradient = np.zeros(len(price))
@@ -124,14 +125,6 @@ def _join(crossed: Ints, along: float, gradient: Floats, curve: Square) -> None:
             curve[link, other] += slant * gradient[other]
     for link in crossed:
         gradient[link] = 0.0
-
-
-@compiled
-def _most_paths(bids: Bids) -> int:
-    most = 1
-    for group in range(len(bids.group_start) - 1):
-        most = max(most, bids.group_start[group + 1] - bids.group_start[group])
-    return most
 
 
 @compiled

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neto.controller.compressed import rows_places
 from neto.controller.flows import Bools, Flows, Ints
 from neto.controller.groups import Groups, make_groups
 from neto.controller.jit import compiled
@@ -52,12 +53,12 @@ def contend(flows: Flows, active: Bools, *, by_delay: bool = False) -> Contentio
         )
     )
     group, example = _grouped(needed.kept_start, needed.demand_code)
-    paths = _rows(needed.kept_start, example)
+    paths = rows_places(needed.kept_start, example)
     hops = np.diff(needed.hop_start)[paths]
     groups = make_groups(
         np.concatenate([[0], np.cumsum(np.diff(needed.kept_start)[example])]),
         np.concatenate([[0], np.cumsum(hops)]),
-        needed.crossed[_rows(needed.hop_start, paths)],
+        needed.crossed[rows_places(needed.hop_start, paths)],
         group,
         flows.demand_mbps,
         flows.weight,
@@ -82,14 +83,6 @@ def hand_out(flows: Flows, contention: Contention, rate_mbps: Mbps, group_flow_m
         rate_mbps, group_flow_mbps, flow,
     )  # fmt: skip
     return flow
-
-
-def _rows(start: Ints, chosen: Ints) -> Ints:
-    """All places of the chosen compressed rows, row after row."""
-    counts = np.diff(start)[chosen]
-    ends = np.cumsum(counts)
-    places: Ints = np.arange(ends[-1] if len(ends) else 0) + np.repeat(start[chosen] - (ends - counts), counts)
-    return places
 
 
 @compiled

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.compressed import longest_row
 from neto.controller.flows import Floats, Ints
 from neto.controller.jit import compiled
 from neto.model.topology import Mbps, Rows
@@ -149,7 +150,7 @@ def answer(members: Members, price: Floats, soft: float) -> tuple[float, Mbps, S
 @compiled
 def _answer(members: Members, price: Floats, soft: float, load: Mbps, curve: Square) -> float:
     value = 0.0
-    most = _most_paths(members)
+    most = longest_row(members.group_start)
     toll = np.empty(most)
     share = np.empty(most)
     total = np.empty(most)
@@ -180,15 +181,6 @@ def _answer(members: Members, price: Floats, soft: float, load: Mbps, curve: Squ
             curve[link, other] = both_ways
             curve[other, link] = both_ways
     return value
-
-
-@compiled
-def _most_paths(members: Members) -> int:
-    """Return the most paths that a group has."""
-    most = 1
-    for group in range(len(members.group_start) - 1):
-        most = max(most, members.group_start[group + 1] - members.group_start[group])
-    return most
 
 
 @compiled
@@ -258,7 +250,7 @@ def _bend(
 def shared(members: Members, price: Floats, soft: float) -> Mbps:
     """(places,) Mbit/s of each member on each of its paths at these prices."""
     flow = np.zeros(len(members.delay))
-    most = _most_paths(members)
+    most = longest_row(members.group_start)
     toll = np.empty(most)
     share = np.empty(most)
     for group in range(len(members.group_start) - 1):

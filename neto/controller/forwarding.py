@@ -22,8 +22,6 @@ from neto.model.peering import Peering
 from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, Segment, SidKind, SrPolicy
 from neto.model.topology import Mbps, NodeKind, Topology
 
-NOWHERE: Split = (np.zeros(0, dtype=np.int32), np.zeros(0))
-
 
 class Forwarding:
     """One network, in which any forwarding state can be tried. Remembers what it has walked."""

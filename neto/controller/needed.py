@@ -6,17 +6,17 @@ demand, and those that are needed are appended to the result.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.compressed import grown, longest_row
 from neto.controller.flows import Bools, Floats, Ints
 from neto.controller.jit import compiled
 from neto.model.topology import Rows
 
 Hashes = NDArray[np.uint64]
-Numbers = TypeVar("Numbers", bound=NDArray[Any])
 
 _FREE = -1
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -62,10 +62,10 @@ def needed_paths(asked: Asked) -> Needed:
     What a free demand's further paths cross is not looked at: most demands are free, and shortest paths come first.
     """
     demands = len(asked.demand_start) - 1
-    most, longest = 1, 1
+    most = longest_row(asked.demand_start)
+    longest = 1
     for demand in range(demands):
         first, last = asked.demand_start[demand], asked.demand_start[demand + 1]
-        most = max(most, last - first)
         longest = max(longest, asked.path_start[last] - asked.path_start[first])
     sketch = _Sketch(
         np.zeros(most + 1, np.int64), np.empty(longest, np.int32), np.empty(most, np.uint64), np.empty(most, np.int64)
@@ -92,16 +92,6 @@ def needed_paths(asked: Asked) -> Needed:
         kept_start, kept[:used].copy(), hop_start[: used + 1].copy(), crossed[: hop_start[used]].copy(), free_path,
         demand_code,
     )  # fmt: skip
-
-
-@compiled
-def grown(array: Numbers, used: int, wanted: int) -> Numbers:
-    """Return the array, or a copy of its first `used` places with room for twice as many when `wanted` do not fit."""
-    if wanted <= len(array):
-        return array
-    longer = np.empty(2 * wanted, array.dtype)
-    longer[:used] = array[:used]
-    return longer  # type: ignore[return-value]  # of the same dtype
 
 
 @compiled

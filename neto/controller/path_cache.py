@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from neto.controller.flows import Bools, Floats, Ints, sum_over_paths, taken_paths
+from neto.controller.compressed import take_demands
+from neto.controller.flows import Bools, Floats, Ints, sum_over_paths
 from neto.model.allocation import PathSet
 from neto.model.topology import Rows, Topology
 
@@ -102,7 +102,7 @@ class PathCache:
         else:
             known = _Known(graph, np.concatenate([kept.code, code[missing]]), _joined(kept.paths, found))
             place[missing] = len(kept.code) + np.arange(len(missing))
-        chosen = _rows_of(known.paths, place)
+        chosen = take_demands(known.paths, place)
         if len(known.code) > _MOST_IDLE * len(pairs):  # most of it has not been asked for
             known = _Known(graph, code, chosen)
         self._known = known
@@ -142,7 +142,7 @@ def _kept(known: _Known, graph: _Graph) -> _Known | None:
     if len(better):
         stale |= _improved(graph, better, pair, paths, old)
     rows = np.flatnonzero(~stale)
-    held = _rows_of(paths, rows)
+    held = take_demands(paths, rows)
     # A link that became shorter is on no path that stays: such a path would itself have become shorter.
     links = now[held.links].astype(np.int32)
     moved = PathSet(held.demand_start, held.path_start, links, held.delay_us)
@@ -182,15 +182,6 @@ def _matrix(graph: _Graph) -> csr_matrix:
     ends = np.array(list(lightest), dtype=np.int64).reshape(-1, 2)
     weight = np.maximum(np.array(list(lightest.values())), 1e-12)
     return csr_matrix((weight, (ends[:, 0], ends[:, 1])), shape=(len(graph.nodes), len(graph.nodes)))
-
-
-def _rows_of(paths: PathSet, rows: NDArray[np.int64]) -> PathSet:
-    """Return a set whose demand i has the paths of demand rows[i]."""
-    counts = np.diff(paths.demand_start)[rows]
-    ends = np.cumsum(counts)
-    chosen = np.arange(int(counts.sum())) + np.repeat(paths.demand_start[rows] - (ends - counts), counts)
-    start, links = taken_paths(paths.path_start, paths.links, chosen)
-    return PathSet(np.concatenate([[0], ends]).astype(np.int64), start, links, paths.delay_us[chosen])
 
 
 def _joined(one: PathSet, other: PathSet) -> PathSet:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neto.controller.compressed import places, starts, take_demands
 from neto.controller.diverse import diversified
 from neto.controller.flows import sum_over_paths, taken_paths
 from neto.controller.path_cache import PathCache
@@ -66,22 +67,21 @@ def candidate_paths(
     ]
     pairs, pair_of = _distinct(to_router + to_border)
 
+    within = open_links & inside
     weight = joint.igp_metric.astype(np.float64) if by_metric else joint.delay_us
 
     def search(some: Sequence[tuple[int, int]]) -> PathSet:
-        shortest = k_shortest(joint, weight, some, k, usable=open_links & inside, transit=passable)
+        shortest = k_shortest(joint, weight, some, k, usable=within, transit=passable)
         if diverse:
-            shortest = diversified(shortest, joint, weight, some, k, open_links & inside, passable)
+            shortest = diversified(shortest, joint, weight, some, k, within, passable)
         return _by_delay(shortest, joint.delay_us) if by_metric else shortest
 
-    found = (
-        search(pairs)
-        if cache is None
-        else cache.shortest(joint, weight, pairs, k, open_links & inside, passable, search)
-    )
+    found = search(pairs) if cache is None else cache.shortest(joint, weight, pairs, k, within, passable, search)
     is_router = np.array([t in joint.node_row for _, t in ends], dtype=bool)
-    per_end = found if is_router.all() and _in_order(pair_of) else _merge(found, pair_of, ends, is_router, exits, k)
-    return _bounded(_take(per_end, end_of), demands, classes)
+    per_end = (
+        found if is_router.all() and len(pairs) == len(ends) else _merge(found, pair_of, ends, is_router, exits, k)
+    )
+    return _bounded(take_demands(per_end, end_of), demands, classes)
 
 
 def k_shortest(
@@ -115,12 +115,12 @@ def k_shortest(
         found[members] = count
         hops.append(length)
         rows.append(row)
-    path_start = _starts(np.concatenate([np.zeros(0, dtype=np.int64), *hops]))
+    path_start = starts(np.concatenate([np.zeros(0, dtype=np.int64), *hops]))
     links = np.concatenate([np.zeros(0, dtype=np.int32), *rows])
-    sorted_paths = PathSet(_starts(found[order]), path_start, links, sum_over_paths(path_start, links, cost))
+    sorted_paths = PathSet(starts(found[order]), path_start, links, sum_over_paths(path_start, links, cost))
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
-    return _take(sorted_paths, back)
+    return take_demands(sorted_paths, back)
 
 
 def _by_delay(paths: PathSet, delay_us: Microseconds) -> PathSet:
@@ -135,7 +135,7 @@ def take_paths(paths: PathSet, keep: Bools) -> PathSet:
     """Return the same demands with only the paths that `keep` (paths,) marks."""
     lengths = np.diff(paths.path_start)
     kept = np.bincount(paths.demand_of[keep], minlength=len(paths.demand_start) - 1)
-    return PathSet(_starts(kept), _starts(lengths[keep]), paths.links[np.repeat(keep, lengths)], paths.delay_us[keep])
+    return PathSet(starts(kept), starts(lengths[keep]), paths.links[np.repeat(keep, lengths)], paths.delay_us[keep])
 
 
 def _arcs(topology: Topology, cost: Microseconds, usable: Bools | None, transit: Bools | None) -> Arcs:
@@ -151,12 +151,12 @@ def _arcs(topology: Topology, cost: Microseconds, usable: Bools | None, transit:
     leaving = np.lexsort((rows, source))
     entering = np.lexsort((rows, target))
     return Arcs(
-        start=_starts(np.bincount(source, minlength=nodes)),
+        start=starts(np.bincount(source, minlength=nodes)),
         head=target[leaving],
         tail=source[leaving],
         weight=weight[leaving],
         row=rows[leaving].astype(np.int64),
-        into_start=_starts(np.bincount(target, minlength=nodes)),
+        into_start=starts(np.bincount(target, minlength=nodes)),
         into_tail=source[entering],
         into_weight=weight[entering],
         transit=np.ones(nodes, dtype=bool) if transit is None else transit,
@@ -191,7 +191,7 @@ def _merge(
     last_link = np.concatenate([np.full(routers, -1), np.array([way[1] for way in ways], dtype=np.int64)])
     beyond = np.concatenate([np.zeros(routers), np.array([way[2] for way in ways], dtype=np.float64)])
 
-    all_ways = _take(found, pair_of)
+    all_ways = take_demands(found, pair_of)
     way = all_ways.demand_of
     end = end_of_way[way]
     delay = all_ways.delay_us + beyond[way]
@@ -210,13 +210,13 @@ def _merge(
 
     lengths = np.diff(all_ways.path_start)[chosen]
     peering = last_link[way[chosen]]
-    path_start = _starts(hops[chosen])
+    path_start = starts(hops[chosen])
     links = np.empty(path_start[-1], dtype=np.int32)
     is_last = np.zeros(path_start[-1], dtype=bool)
     is_last[path_start[1:][peering >= 0] - 1] = True
     links[is_last] = peering[peering >= 0]
-    links[~is_last] = all_ways.links[_spread(all_ways.path_start[chosen], lengths)]
-    return PathSet(_starts(np.bincount(end[chosen], minlength=len(ends))), path_start, links, delay[chosen])
+    links[~is_last] = all_ways.links[places(all_ways.path_start[chosen], lengths)]
+    return PathSet(starts(np.bincount(end[chosen], minlength=len(ends))), path_start, links, delay[chosen])
 
 
 def _bounded(paths: PathSet, demands: Sequence[Demand], classes: Sequence[TrafficClass]) -> PathSet:
@@ -236,20 +236,6 @@ def _bounded(paths: PathSet, demands: Sequence[Demand], classes: Sequence[Traffi
     return take_paths(paths, paths.delay_us <= longest[paths.demand_of])
 
 
-def _take(paths: PathSet, rows: Ints) -> PathSet:
-    """Return a set whose demand i has the paths of demand rows[i]."""
-    if len(rows) == len(paths.demand_start) - 1 and _in_order(rows):
-        return paths
-    counts = np.diff(paths.demand_start)[rows]
-    path = _spread(paths.demand_start[rows], counts)
-    path_start, links = taken_paths(paths.path_start, paths.links, path)
-    return PathSet(_starts(counts), path_start, links, paths.delay_us[path])
-
-
-def _in_order(rows: Ints) -> bool:
-    return bool((rows == np.arange(len(rows))).all())
-
-
 def _distinct(values: Sequence[Value]) -> tuple[list[Value], Ints]:
     """Return the distinct values in order of appearance, and the row among them of each value."""
     row: dict[Value, int] = {}
@@ -263,15 +249,3 @@ def _place(sorted_keys: Ints) -> Ints:
     begins = np.ones(len(sorted_keys), dtype=bool)
     begins[1:] = sorted_keys[1:] != sorted_keys[:-1]
     return at - np.maximum.accumulate(np.where(begins, at, 0))
-
-
-def _starts(counts: Ints) -> Ints:
-    """Return where each row starts in compressed rows of these lengths, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _spread(starts: Ints, counts: Ints) -> Ints:
-    """Return all of starts[i] + 0..counts[i]-1, row after row."""
-    ends = np.cumsum(counts)
-    every: Ints = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
-    return every

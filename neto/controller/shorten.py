@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neto.controller.compressed import rows_places
 from neto.controller.contention import contend
 from neto.controller.deadline import NEVER, Deadline
 from neto.controller.delay_prices import FINE, FINEST, ROUGH, Members, Settled, answer, settle, shared
@@ -56,17 +57,19 @@ def least_delay(
     price = np.zeros(len(limit)) if known_us is None else np.where(limit > 0, known_us, 0.0)
     if unit <= 0:
         return Shortened(flow_mbps, 0.0, price)
-    contenders = _Contenders.over(flows, rate, limit, price > 0, unit)
+    active = price > 0
     found = Shortened(on_shortest(flows, rate), 0.0, price)
-    if (price > 0).any():
+    if active.any():
+        contenders = _Contenders.over(flows, rate, limit, active, unit)
         found = contenders.fine(found)
     for _ in range(2 * len(limit) + 2):
         if deadline.passed or found.over > _FAILED:
             return None
         load = flows.loads(found.flow_mbps)
-        more = (load > limit * (1 + _OVER)) & ~contenders.active
+        more = (load > limit * (1 + _OVER)) & ~active
         if more.any():
-            contenders = _Contenders.over(flows, rate, limit, contenders.active | (load > limit * _NEAR), unit)
+            active = active | (load > limit * _NEAR)
+            contenders = _Contenders.over(flows, rate, limit, active, unit)
             found = contenders.rough(found)
         elif found.is_rough:
             found = contenders.fine(found)
@@ -100,9 +103,7 @@ class _Contenders:
         contention = contend(replace(flows, demand_mbps=rate), active, by_delay=True)
         groups = contention.groups
         counts = np.diff(groups.group_start)
-        each = np.repeat(counts, np.diff(groups.member_start))
-        ends = np.cumsum(each)
-        among = np.arange(int(each.sum())) + np.repeat(contention.kept_start[groups.member] - (ends - each), each)
+        among = rows_places(contention.kept_start, groups.member)
         path = contention.kept[among]
         members = Members(
             groups.group_start,

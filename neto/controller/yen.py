@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neto.controller.compressed import grown
 from neto.controller.heap import drop_first, push
 from neto.controller.jit import compiled
 from neto.model.topology import Rows
@@ -240,16 +241,6 @@ def shortest_paths(source: int, target: int, estimate: Ints, paths: Paths, arcs:
             break
         candidates = branch(source, target, count, candidates, estimate, paths, arcs, scratch)
     return count
-
-
-@compiled
-def grown(array: Rows, used: int, wanted: int) -> Rows:
-    """Return the array, or a longer copy of its first `used` places when it has fewer than `wanted`."""
-    if wanted <= len(array):
-        return array
-    longer = np.empty(max(wanted, 2 * len(array)), np.int32)
-    longer[:used] = array[:used]
-    return longer
 
 
 @compiled
