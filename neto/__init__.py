@@ -10,6 +10,7 @@ The figure in words, and who may import whom::
                      persistent store: every stage's input and output, per cycle
 
  model/       nouns: frozen dataclasses and the arrays behind them. Imports nothing of ours but errors.
+ jit.py       numerical kernels, compiled on first use. Imports nothing of ours.
  errors.py    the few kinds of error, by whose fault they are.
  controller/  pure, synchronous, no I/O, a clock for deadlines only: paths, allocation, segments, transition, cycle.
  wire/        sans-IO codecs, bytes or text <-> model: bgp, bgpls, bmp, netflow, exabgp, dialects/.
@@ -26,7 +27,7 @@ The figure in words, and who may import whom::
  lab/         an emulated WAN that speaks the real protocols: the demo, the tests' world, the judge.
 
 Imports run one way:
-model, errors <- controller, wire <- scheduler, store, ha <- agents <- settings <- operation <- daemon, cli.
+model, errors, jit <- controller, wire <- scheduler, store, ha <- agents <- settings <- operation <- daemon, cli.
 The controller and the agents never import each other; they share nouns. The lab judges the daemon and must not share
 its reading of anything: it takes only errors and the process leash from elsewhere.
 """

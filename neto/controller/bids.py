@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neto.controller.compressed import longest_row
 from neto.controller.flows import Floats, Ints
 from neto.controller.groups import Groups
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 Square = NDArray[np.float64]

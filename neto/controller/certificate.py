@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from neto.controller.flows import Bools, Floats, Flows, Ints
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _FULL = 1e-4  # relative room below which a link counts as full

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neto.controller.flows import Ints, taken_paths
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.allocation import PathSet
 
 

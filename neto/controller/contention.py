@@ -17,8 +17,8 @@ import numpy as np
 from neto.controller.compressed import rows_places
 from neto.controller.flows import Bools, Flows, Ints
 from neto.controller.groups import Groups, make_groups
-from neto.controller.jit import compiled
 from neto.controller.needed import Asked, Hashes, needed_paths
+from neto.jit import compiled
 from neto.model.topology import Mbps
 
 _NO_GROUP = -1

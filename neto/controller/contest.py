@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from neto.controller.jit import compiled
 from neto.controller.shifts import SLACK, Bools, Ints, Shifts
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from neto.controller.compressed import longest_row
 from neto.controller.flows import Floats, Ints
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _MOST_STEPS = 60  # in a stage

@@ -12,7 +12,7 @@ import numpy as np
 
 from neto.controller.flows import Bools, Floats, Ints
 from neto.controller.heap import drop_first, push
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.allocation import PathSet
 from neto.model.topology import Rows, Topology
 

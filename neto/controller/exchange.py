@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from neto.controller.delay_prices import Members
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps
 
 _CRUMB = 1e-9  # share of a member's rate that is no split

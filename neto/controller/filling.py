@@ -13,7 +13,7 @@ import numpy as np
 
 from neto.controller.flows import Bools, Floats, Flows, Ints, taken_paths
 from neto.controller.heap import drop_first, push
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _NONE = -1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neto.controller.flows import Floats, Ints
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neto.controller.jit import compiled
+from neto.jit import compiled
 
 
 @compiled

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neto.controller.compressed import grown, longest_row
 from neto.controller.flows import Bools, Floats, Ints
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Rows
 
 Hashes = NDArray[np.uint64]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neto.controller.contest import Contest
-from neto.controller.jit import compiled
 from neto.controller.shifts import SLACK, Bools, Ints
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _NOWHERE = -1

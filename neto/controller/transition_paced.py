@@ -21,9 +21,9 @@ import numpy as np
 
 from neto.controller.contest import Contest
 from neto.controller.deadline import NEVER, Deadline
-from neto.controller.jit import compiled
 from neto.controller.shifts import SLACK, Bools, Ints
 from neto.controller.transfers import Transfers
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _MOST_STEPS = 16

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from neto.controller.contest import Contest
-from neto.controller.jit import compiled
 from neto.controller.shifts import SLACK, Ints
 from neto.controller.transfers import LAST, Transfers
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _CLOSE = 1e-9  # share of a transfer that is not worth a change of its own

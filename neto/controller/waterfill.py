@@ -15,7 +15,7 @@ from neto.controller.filling import paths_over
 from neto.controller.flows import Bools, Floats, Ints
 from neto.controller.groups import Groups
 from neto.controller.heap import drop_first, push
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Mbps, Rows
 
 _DUST = 1e-12  # relative growth that is left over from rounding

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neto.controller.compressed import grown
 from neto.controller.heap import drop_first, push
-from neto.controller.jit import compiled
+from neto.jit import compiled
 from neto.model.topology import Rows
 
 Ints = NDArray[np.int64]
