@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+import numpy.typing as npt
+
+NOT_TOLD = -1  # units of a message in which a set could not be decoded
 _WRAP = 1 << 32
+_HALF = 1 << 31
 _FAR = 1 << 20  # a jump beyond this, either way, is another process's numbering and no loss
 _ANOTHER = 3  # late messages that follow each other: the exporter counts anew from there
 
@@ -21,6 +26,9 @@ class Arrival(Enum):
     GAP = 1
     LATE = 2  # overtaken on the way, or sent twice
     RESTART = 3
+
+
+_IN_ORDER, _GAP, _LATE, _RESTART = (arrival.value for arrival in Arrival)
 
 
 @dataclass(slots=True)
@@ -36,21 +44,28 @@ class Losses:
     restarts: int = 0
 
 
+# A sequence's state, so that a kernel can keep many of them in rows: what was last accepted, then the losses.
+LAST, UNITS, OTHERS, TOLD, LATE, LATE_NEXT, COUNTS_ITSELF = range(7)  # TOLD: 0 nothing, 1 a number, 2 its units too
+MESSAGES, CAME, GAPS, MISSING, RECOVERED, LATES, RESTARTS = range(7, 14)
+STATE = 14
+
+
 class Sequence:
     """The sequence of one exporter and observation domain.
 
     counts_itself: tolerate numbers that include the message's own records.
     """
 
-    __slots__ = ("_counts_itself", "_last", "_late", "_late_next", "_units", "losses")
+    __slots__ = ("state",)
 
     def __init__(self, *, counts_itself: bool = False) -> None:
-        self.losses = Losses()
-        self._counts_itself = counts_itself
-        self._last: int | None = None
-        self._units: tuple[int, ...] | None = None  # the last message's; None: it could not be told
-        self._late = 0  # late messages in a row that follow each other
-        self._late_next: int | None = None
+        self.state: npt.NDArray[np.int64] = np.zeros(STATE, np.int64)
+        self.state[COUNTS_ITSELF] = counts_itself
+
+    @property
+    def losses(self) -> Losses:
+        """What became of it."""
+        return Losses(*self.state[MESSAGES:].tolist())
 
     def arrived(self, number: int, units: tuple[int, ...] | None) -> tuple[Arrival, int]:
         """Judge a message that is numbered `number` and holds `units` of what its protocol counts.
@@ -58,43 +73,42 @@ class Sequence:
         units: as the protocol wants it counted, then as some exporters do; None when a set could not be decoded.
         Returns how the message arrived, and how many units are missing before it.
         """
-        arrival, missing = self._judge(number, units)
-        losses = self.losses
-        losses.messages += 1
-        losses.units += units[0] if units else 0
-        losses.gaps += arrival is Arrival.GAP
-        losses.missing += missing
-        losses.late += arrival is Arrival.LATE
-        losses.recovered += units[0] if units and arrival is Arrival.LATE else 0
-        losses.restarts += arrival is Arrival.RESTART
-        return arrival, missing
-
-    def _judge(self, number: int, units: tuple[int, ...] | None) -> tuple[Arrival, int]:
-        last, before = self._last, self._units
-        if last is None or before is None or units is None:
-            return self._accept(number, units), 0
-        step = _signed(number - last)
-        if step in before or (self._counts_itself and step in units):
-            return self._accept(number, units), 0
-        gap = _signed(step - before[0])
-        if abs(gap) > _FAR or (number == 0 and gap < 0):
-            self._accept(number, units)
-            return Arrival.RESTART, 0
-        if gap > 0:
-            self._accept(number, units)
-            return Arrival.GAP, gap
-        self._late = self._late + 1 if number == self._late_next else 1
-        self._late_next = (number + units[0]) % _WRAP
-        if self._late < _ANOTHER:
-            return Arrival.LATE, 0
-        self._accept(number, units)
-        return Arrival.RESTART, 0
-
-    def _accept(self, number: int, units: tuple[int, ...] | None) -> Arrival:
-        self._last, self._units, self._late, self._late_next = number, units, 0, None
-        return Arrival.IN_ORDER
+        count, other = (units[0], units[-1]) if units else (NOT_TOLD, NOT_TOLD)
+        arrival, missing = judge(self.state, number, count, other)
+        return Arrival(arrival), missing
 
 
-def _signed(difference: int) -> int:
-    """A difference of two 32-bit numbers that wrap."""
-    return (difference + _WRAP // 2) % _WRAP - _WRAP // 2
+def judge(state: npt.NDArray[np.int64], number: int, units: int, others: int) -> tuple[int, int]:
+    """Judge a message, as `Sequence.arrived` tells it, and change its sequence's state: (STATE,).
+
+    units, others: as the protocol wants it counted, and as some exporters do; NOT_TOLD both or none.
+    Returns the arrival's value, and how many units are missing before it.
+    """
+    arrival, missing, accepted = _IN_ORDER, 0, True
+    if state[TOLD] == 2 and units != NOT_TOLD:  # noqa: PLR2004 see above
+        step = (number - state[LAST] + _HALF) % _WRAP - _HALF  # of numbers that wrap
+        includes = state[COUNTS_ITSELF] and step in (units, others)
+        if not (includes or step in (state[UNITS], state[OTHERS])):
+            gap = (step - state[UNITS] + _HALF) % _WRAP - _HALF
+            if abs(gap) > _FAR or (number == 0 and gap < 0):
+                arrival = _RESTART
+            elif gap > 0:
+                arrival, missing = _GAP, gap
+            else:
+                state[LATE] = state[LATE] + 1 if number == state[LATE_NEXT] else 1
+                state[LATE_NEXT] = (number + units) % _WRAP
+                accepted = state[LATE] >= _ANOTHER
+                arrival = _RESTART if accepted else _LATE
+    if accepted:
+        state[LAST], state[UNITS], state[OTHERS] = number, units, others
+        state[TOLD] = 1 if units == NOT_TOLD else 2
+        state[LATE], state[LATE_NEXT] = 0, NOT_TOLD
+    came = max(units, 0)
+    state[MESSAGES] += 1
+    state[CAME] += came
+    state[GAPS] += arrival == _GAP
+    state[MISSING] += missing
+    state[RECOVERED] += came if arrival == _LATE else 0
+    state[LATES] += arrival == _LATE
+    state[RESTARTS] += arrival == _RESTART
+    return arrival, int(missing)
