@@ -73,6 +73,7 @@ async def main() -> None:
             ticker = None
         if line == "matrix\n":
             told["counted"] = counted + sum(window.total for window in agent.opened())
+            told["gaps"] = sum(each.lost + each.gaps + each.late + each.restarts for each in agent.health)
         print(json.dumps(told), flush=True)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

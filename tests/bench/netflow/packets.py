@@ -39,14 +39,17 @@ class Layout(NamedTuple):
     """A record's fields."""
 
     fields: tuple[Field, ...]
+    number: int = TEMPLATE
 
     @property
     def dtype(self):
         return np.dtype([(f.name, f"({f.width},)u1" if f.width == 16 else f">u{f.width}") for f in self.fields])
 
-    def template(self, number: int) -> bytes:
+    @property
+    def template(self) -> bytes:
+        """Return the template record."""
         told = b"".join(struct.pack("!HH", f.element, f.width) for f in self.fields)
-        return struct.pack("!HH", number, len(self.fields)) + told
+        return struct.pack("!HH", self.number, len(self.fields)) + told
 
 
 def layout(version: int, names: str, counters=(8, 8), sampler: Field | None = None) -> Layout:
@@ -113,10 +116,12 @@ class Stream:
         return self.octets[self.begins[number] : self.begins[number + 1]].tobytes()
 
 
-def stream(packets, versions, layouts, columns: Flows, preamble, *, data_before=0, sampling=None) -> Stream:
+def stream(
+    packets, versions, layouts, columns: Flows, preamble, *, data_before=0, domain=DOMAIN, sampling=None
+) -> Stream:
     """Encode flows.
 
-    versions: of each exporter; layouts: all that a `Set` may name, its template's number is TEMPLATE + its row.
+    versions: of each exporter; layouts: all that a `Set` may name.
     data_before: what an exporter's sequence number has come to with the preamble. sampling: (flows,) integers.
     """
     sets = [each for packet in packets for each in packet.sets]
@@ -137,12 +142,12 @@ def stream(packets, versions, layouts, columns: Flows, preamble, *, data_before=
         for each in packet.sets:
             size = layouts[each.layout].dtype.itemsize
             if version != 5:
-                out += struct.pack("!HH", TEMPLATE + each.layout, 4 + each.records * size)
+                out += struct.pack("!HH", layouts[each.layout].number, 4 + each.records * size)
             at.append(len(out))
             mine = used[each.layout]
             out += encoded[each.layout][mine * size : (mine + each.records) * size]
             used[each.layout] = mine + each.records
-        _head(out, begin, version, records)
+        _head(out, begin, version, records, domain)
         begins.append(len(out))
         sequence.append(data_before + spans[packet.exporter])
         spans[packet.exporter] += 1 if version == 9 else records
@@ -181,14 +186,14 @@ def _widths(layouts, name):
     return np.array([each.dtype[name].itemsize for each in layouts])
 
 
-def _head(out, at, version, records):
+def _head(out, at, version, records, domain):
     """Write what stays as it is of a packet's header."""
     length = len(out) - at
     struct.pack_into("!HH", out, at, version, length if version == 10 else records)
     if version == 5:
         struct.pack_into("!BBH", out, at + 20, 0, 1, 0)
     else:
-        struct.pack_into("!I", out, at + {9: 16, 10: 12}[version], DOMAIN)
+        struct.pack_into("!I", out, at + {9: 16, 10: 12}[version], domain)
 
 
 def _records(layout: Layout, columns: Flows, rows, sampler) -> bytes:
@@ -211,21 +216,20 @@ def _records(layout: Layout, columns: Flows, rows, sampler) -> bytes:
     return records.tobytes()
 
 
-def message(version: int, sets, sequence=0) -> bytes:
+def message(version: int, sets, sequence=0, domain=DOMAIN) -> bytes:
     """One packet of v9 or IPFIX with these sets: (number, content)."""
     body = b""
     for number, content in sets:
         padding = bytes(-len(content) % 4)
         body += struct.pack("!HH", number, 4 + len(content) + len(padding)) + content + padding
     if version == 9:
-        return struct.pack("!HHIIII", 9, len(sets), UPTIME_MS, 0, sequence, DOMAIN) + body
-    return struct.pack("!HHIII", 10, 16 + len(body), 0, sequence, DOMAIN) + body
+        return struct.pack("!HHIIII", 9, len(sets), UPTIME_MS, 0, sequence, domain) + body
+    return struct.pack("!HHIII", 10, 16 + len(body), 0, sequence, domain) + body
 
 
-def templates(version: int, layouts: dict[int, Layout], sequence=0) -> bytes:
-    """Announce these layouts by their rows."""
-    told = b"".join(each.template(TEMPLATE + row) for row, each in layouts.items())
-    return message(version, [(0 if version == 9 else 2, told)], sequence)
+def templates(version: int, layouts, domain=DOMAIN) -> bytes:
+    """Announce these layouts."""
+    return message(version, [(0 if version == 9 else 2, b"".join(each.template for each in layouts))], domain=domain)
 
 
 _UNIFORM = {
@@ -235,11 +239,11 @@ _UNIFORM = {
 }
 
 
-def uniform(version: int, table, flow_count: int, exporters=8) -> Stream:
+def uniform(version: int, table, flow_count: int, *, exporters=8, domain=DOMAIN) -> Stream:
     """Packets all alike, 8 of an exporter in a row: 30 records each in v5, 24 in v9 and IPFIX."""
     form, records = _UNIFORM[version]
     count = flow_count // records
     packets = [Packet(n // 8 % exporters, (Set(0, records),)) for n in range(count)]
     columns = flows(table, np.repeat([p.exporter for p in packets], records))
-    told = [] if version == 5 else [(n, templates(version, {0: form})) for n in range(exporters)]
-    return stream(packets, [version] * exporters, [form], columns, told, data_before=int(version == 9))
+    told = [] if version == 5 else [(n, templates(version, [form], domain)) for n in range(exporters)]
+    return stream(packets, [version] * exporters, [form], columns, told, data_before=int(version == 9), domain=domain)
