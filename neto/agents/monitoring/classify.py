@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from neto.agents.monitoring.batch import Batch, Bools
+from neto.agents.monitoring.counting import Classes
 from neto.agents.monitoring.lookup import NONE, PrefixTable
-from neto.model.demand_window import CellSpace, Numbers
+from neto.model.demand_window import CellSpace
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
@@ -36,51 +36,28 @@ def expected_exporters(inventory: Inventory) -> frozenset[str]:
 
 
 class Classifier:
-    """Cells of flow records, by the longest prefix that holds the destination and the class of the code point."""
+    """How records become cells: by the longest prefix that holds the destination, and the class of the code point."""
 
     def __init__(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
         self.expected = expected_exporters(inventory)
         self.space = cell_space(inventory, peering, intents)
         self._row = self.space.rows[0]
-        self._own = np.array([self._row.get(target, NONE) for target, _ in self.space.destinations], np.int64)
-        self._table = PrefixTable([prefix for _, prefix in self.space.destinations])
-        self._class_of_dscp = np.full(_DSCPS, len(intents.classes) - 1, np.int64)
+        own = np.array([self._row.get(target, NONE) for target, _ in self.space.destinations], np.int64)
+        self.tables = PrefixTable([prefix for _, prefix in self.space.destinations]).tables
+        class_of_dscp = np.full(_DSCPS, len(intents.classes) - 1, np.int64)
         for row, traffic_class in reversed(list(enumerate(intents.classes))):
-            self._class_of_dscp[sorted(traffic_class.dscp)] = row
-        core = [row << 32 | number for row, r in enumerate(inventory.routers) for number in sorted(r.core_interfaces)]
-        self._core = np.array(core, np.int64)  # growing: router and interface in one
+            class_of_dscp[sorted(traffic_class.dscp)] = row
+        inside = [row << 32 | number for row, r in enumerate(inventory.routers) for number in sorted(r.core_interfaces)]
+        core = np.array(inside, np.int64)  # ascending: router and interface in one
+        self.kernel = Classes(
+            len(self.space.sources),
+            len(self.space.destinations),
+            len(self.space.classes),
+            own,
+            class_of_dscp,
+            core,
+        )
 
     def source_row(self, router: str) -> int:
         """Row of a source; after the last one for a router that is none."""
         return self._row.get(router, len(self.space.sources))
-
-    def classify(self, batch: Batch) -> tuple[Numbers, Bools]:
-        """Number of each record's cell, NONE where nothing matches; and whether it is behind its own source.
-
-        (records,) each.
-        """
-        destinations, classes = self.space.shape
-        if not self.space.size:
-            return np.full(len(batch), NONE), np.zeros(len(batch), np.bool_)
-        destination = self._destination(batch)
-        cell = (batch.source * destinations + destination) * classes + self._class_of_dscp[batch.dscp % _DSCPS]
-        known = (destination != NONE) & np.less(batch.source, len(self.space.sources))
-        local = known & (self._own[destination] == batch.source)
-        return np.where(known, cell, NONE), local
-
-    def ignored(self, batch: Batch) -> Bools:
-        """Whether a record is another router's to tell: seen at egress, or from an interface inside the WAN."""
-        if not len(self._core):
-            return batch.egress
-        key = np.left_shift(batch.source, 32) | batch.in_if.astype(np.int64)
-        found = np.minimum(np.searchsorted(self._core, key), len(self._core) - 1)
-        from_core: Bools = self._core[found] == key
-        return batch.egress | from_core
-
-    def _destination(self, batch: Batch) -> Numbers:
-        rows = np.full(len(batch), NONE)
-        if batch.dst4 is not None:
-            rows = np.where(batch.family == 4, self._table.find4(batch.dst4), rows)  # noqa: PLR2004 IPv4
-        if batch.dst6 is not None:
-            rows = np.where(batch.family == 6, self._table.find6(batch.dst6), rows)  # noqa: PLR2004 IPv6
-        return rows

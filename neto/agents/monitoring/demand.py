@@ -18,15 +18,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from neto.agents.monitoring.batch import Batch, Seconds, batch_of
+from neto.agents.monitoring.batch import Batch, batch_of
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.clocks import Clocks
+from neto.agents.monitoring.counting import (
+    ACCOUNTS,
+    BEFORE,
+    IGNORED,
+    LATE,
+    LOCAL,
+    MATCHED,
+    UNKNOWN,
+    Records,
+    Times,
+    count,
+    weigh,
+)
 from neto.agents.monitoring.lag import Lag
-from neto.agents.monitoring.lookup import NONE
 from neto.agents.monitoring.matrix import demand_matrix
-from neto.agents.monitoring.spread import Pieces, lifetimes, spread
 from neto.agents.monitoring.tally import Tally
 from neto.agents.monitoring.unknown import UnknownPrefixes
 from neto.model.demand import DemandMatrix
@@ -34,9 +44,8 @@ from neto.model.demand_window import CellSpace, DemandWindow, Numbers, merge
 from neto.wire.netflow import Flows
 
 ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
-_MOST_OCTETS = 1 << 46  # in one record, sampling applied; more is no measurement (70 terabytes)
+_MOST_OCTETS = float(1 << 46)  # in one record, sampling applied; more is no measurement (70 terabytes)
 _MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
-_PIECES = 1 << 20  # that records are cut into at once: memory stays small however long flows live
 
 
 @dataclass(slots=True)
@@ -120,38 +129,42 @@ class FlowAggregator:
     def add(self, flows: Flows, router: str, now: float) -> None:
         """Count the flow records that `router` exported and that came at `now` (unix seconds)."""
         self.heard(router, now)
-        self._note_sampling(flows, router)
+        told = int(np.count_nonzero(flows.sampling_told))
+        self.note_sampling(router, told, len(flows) - told)
         skew_s = self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, now)
-        self.count(batch_of(flows, self._classifier.source_row(router), skew_s), now)
+        self.count(batch_of(flows, self.source_row(router), skew_s), now)
+
+    def source_row(self, router: str) -> int:
+        """Row of a router among the sources of a batch."""
+        return self._classifier.source_row(router)
 
     def count(self, batch: Batch, now: float) -> None:
         """Count flow records of any routers that were `heard`."""
+        assert self._oldest is not None  # noqa: S101 heard() opened it
         octets = self._weigh(batch)
-        cells, local = self._classifier.classify(batch)
-        ignored = self._classifier.ignored(batch)
-        unknown = cells == NONE
-        total = int(octets.sum())
-        ignored_octets = _sum(octets, ignored)
-        local_octets = _sum(octets, local & ~ignored)
-        if ignored_octets or local_octets:
-            octets = np.where(ignored | local, 0, octets)
-        unknown_octets = _sum(octets, unknown)
-        account = self.account
-        account.received += total
-        account.ignored += ignored_octets
-        account.local += local_octets
-        account.unknown += unknown_octets
-        account.matched += total - ignored_octets - local_octets - unknown_octets
-        keys = cells
-        if unknown.any():
-            self._unknown.add(batch, unknown, octets)
-            keys = np.where(unknown, self._classifier.space.size + batch.source, cells)
-        reach_s = self._reach * self._window_s
-        first, last = lifetimes(batch.start, batch.end, batch.skew_s, now, reach_s)
-        step = max(1, _PIECES // (self._reach + 1))
-        for at in range(0, len(batch), step):
-            part = slice(at, at + step)
-            self._put_in_windows(keys[part], octets[part], first[part], last[part], now)
+        records = Records(
+            *(batch.source, octets, batch.dscp, batch.in_if, batch.egress, batch.family, batch.dst4, batch.dst6),
+            *(batch.start, batch.end, batch.skew_s),
+        )
+        times = Times(
+            *(now, self._window_s, self._reach, self._reach * self._window_s, self._by_arrival),
+            *(self._base, self._oldest, self._sent_from),
+        )
+        account, by_age = np.zeros(ACCOUNTS, np.int64), np.zeros(self._reach, np.int64)
+        unknown, unknown_octets = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
+        tables, classes, at = self._classifier.tables, self._classifier.kernel, 0
+        while True:
+            at, found, latest = count(
+                records, at, tables, classes, times, self._tally.slots, account, by_age, unknown, unknown_octets
+            )
+            self._latest = max(self._latest, latest)
+            if found:
+                self._unknown.add(unknown[:found], unknown_octets[:found])
+            if at == len(batch):
+                break
+            self._tally.grow()
+        self._take_account(account)
+        self._learn(by_age, int(now // self._window_s), now)
 
     def roll(self, now: float) -> None:
         """Close the windows that are due at `now` (unix seconds)."""
@@ -208,53 +221,27 @@ class FlowAggregator:
 
     def _weigh(self, batch: Batch) -> Numbers:
         """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
-        weighed = batch.octets * batch.sampling
-        plausible = weighed <= _MOST_OCTETS
-        beyond = 0
-        if not plausible.all():
-            beyond, weighed = int(weighed[~plausible].sum()), np.where(plausible, weighed, 0.0)
-        octets = np.rint(weighed).astype(np.int64)
-        total = int(octets.sum())
+        octets = np.empty(len(batch), np.int64)
+        total, beyond = weigh(batch.octets, batch.sampling, _MOST_OCTETS, octets)
         if self._open_octets + total > _MOST_OPEN:
-            beyond, octets = beyond + total, np.zeros_like(octets)
-        self.account.implausible += beyond
-        self.account.received += beyond
+            beyond, octets, total = beyond + total, np.zeros_like(octets), 0
+        self.account.implausible += int(beyond)
+        self.account.received += int(beyond) + total
         return octets
 
-    def _put_in_windows(self, keys: Numbers, octets: Numbers, first: Seconds, last: Seconds, now: float) -> None:
-        """Put octets into the windows of their flows' lives."""
-        assert self._oldest is not None  # noqa: S101 heard() opened it
-        newest = int(now // self._window_s)
-        pieces = spread(octets, first, last, self._window_s, earliest=newest - self._reach)
-        self._learn(pieces, newest, now)
-        if self._by_arrival:
-            self._add(np.full(len(octets), max(newest, self._oldest)), keys, octets)
-            return
-        if pieces.record is not None:
-            keys = keys[pieces.record]
-        window, octets = pieces.window, pieces.octets
-        early = window < self._sent_from
-        if early.any():
-            self._leave_out(keys[early], octets[early])
-            octets = np.where(early, 0, octets)
-        self.account.late += _sum(octets, window < self._oldest)
-        self._add(np.maximum(window, self._oldest), keys, octets)
+    def _take_account(self, octets: Numbers) -> None:
+        account = self.account
+        matched, unknown = int(octets[MATCHED]), int(octets[UNKNOWN])
+        account.ignored += int(octets[IGNORED])
+        account.local += int(octets[LOCAL])
+        account.matched += matched
+        account.unknown += unknown
+        account.before += int(octets[BEFORE])
+        account.late += int(octets[LATE])
+        self._open_octets += matched + unknown
 
-    def _add(self, window: Numbers, keys: Numbers, octets: Numbers) -> None:
-        self._latest = max(self._latest, int(window.max(initial=self._latest)))
-        self._tally.add((window - self._base) * self._tally.stride + keys, octets)
-        self._open_octets += int(octets.sum())
-
-    def _leave_out(self, keys: Numbers, octets: Numbers) -> None:
-        """Account for octets that were sent before octets began to count when they were sent."""
-        total, unknown = int(octets.sum()), _sum(octets, keys >= self._classifier.space.size)
-        self.account.before += total
-        self.account.unknown -= unknown
-        self.account.matched -= total - unknown
-
-    def _learn(self, pieces: Pieces, newest: int, now: float) -> None:
+    def _learn(self, by_age: Numbers, newest: int, now: float) -> None:
         """Learn from octets by window how late they are told; those at the end of our reach are not waited for."""
-        by_age = np.bincount(np.maximum(newest - pieces.window, 0), pieces.octets)[: self._reach]
         ages = np.flatnonzero(by_age)
         self._lag.told(now - (newest - ages + 1) * self._window_s, by_age[ages])
 
@@ -278,10 +265,10 @@ class FlowAggregator:
         if self._on_closed:
             self._on_closed(closed)
 
-    def _note_sampling(self, flows: Flows, router: str) -> None:
-        untold = len(flows) - int(np.count_nonzero(flows.sampling_told))
+    def note_sampling(self, router: str, told: int, untold: int) -> None:
+        """Remember how many of a router's records told how they were sampled, and how many did not."""
         self.records_sampling_unknown += untold
-        if untold < len(flows):
+        if told:
             self._tell_sampling.add(router)
         elif router in self._tell_sampling:
             self._untold[router] += untold
@@ -339,7 +326,3 @@ class FlowAggregator:
 def _stride(space: CellSpace) -> int:
     """Numbers that a window has: its cells, and an unknown row for each source and for whoever is none."""
     return space.size + len(space.sources) + 1
-
-
-def _sum(octets: Numbers, which: npt.NDArray[np.bool_]) -> int:
-    return int(octets.sum(where=which)) if which.any() else 0

@@ -1,17 +1,44 @@
-"""Longest prefix match for whole columns of addresses: nested prefixes flattened into sorted intervals."""
+"""Longest prefix match for whole columns of addresses.
+
+Nested prefixes are flattened into intervals. IPv4's are written into a trie of 16, 8 and 8 bits, which is one to three
+loads for an address and as large as there are prefixes; IPv6's are searched.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from neto.jit import compiled
 from neto.model.peering import Prefix
 
 Rows = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Int32s = npt.NDArray[np.int32]
 NONE = -1  # the row of an address that no prefix holds
+
+_V4, _V6 = 4, 6
+_ROOT = 1 << 16
+_BRANCH = 1 << 8
+_HALF = (1 << 64) - 1  # of an IPv6 address
+
+
+class Tables(NamedTuple):
+    """Rows by address, as kernels read them.
+
+    root: (65536,) by the first 16 bits of an IPv4 address, a row, NONE, or -2 - the branch that tells more. branches:
+    (branches, 256) likewise, by the next eight bits. high, low: (intervals,) first address of each IPv6 interval, in
+    halves. rows: (intervals,) the row of each.
+    """
+
+    root: Int32s
+    branches: Int32s
+    high: Words
+    low: Words
+    rows: Int32s
 
 
 class PrefixTable:
@@ -21,53 +48,154 @@ class PrefixTable:
     """
 
     def __init__(self, prefixes: Sequence[Prefix]) -> None:
-        rows = list(enumerate(prefixes))
-        v4 = _flatten((p.prefixlen, int(p.network_address), _end(p), row) for row, p in rows if p.version == 4)  # noqa: PLR2004 IPv4
-        v6 = _flatten((p.prefixlen, int(p.network_address), _end(p), row) for row, p in rows if p.version == 6)  # noqa: PLR2004 IPv6
-        self._begins4 = np.array([begin for begin, _ in v4], np.uint64)
-        self._rows4 = np.array([row for _, row in v4], np.int64)
-        self._begins6 = np.array([begin.to_bytes(16, "big") for begin, _ in v6], "S16")
-        self._rows6 = np.array([row for _, row in v6], np.int64)
+        _, low, row = _intervals(prefixes, _V4)
+        root, branches = _trie(low, row)
+        self.tables = Tables(root, np.array(branches), *_intervals(prefixes, _V6))
 
     def find4(self, addresses: npt.NDArray[np.uint32]) -> Rows:
         """Rows of IPv4 addresses, host order, (n,); NONE where no prefix holds one."""
-        return self._rows4[np.searchsorted(self._begins4, addresses.astype(np.uint64), side="right") - 1]
+        return _all4(self.tables, addresses)
 
-    def find6(self, addresses: npt.NDArray[np.bytes_]) -> Rows:
-        """Rows of IPv6 addresses, S16 in network order, (n,); NONE where no prefix holds one."""
-        return self._rows6[np.searchsorted(self._begins6, addresses, side="right") - 1]
-
-
-def _end(prefix: IPv4Network | IPv6Network) -> int:
-    """First address after the prefix."""
-    return int(prefix.network_address) + prefix.num_addresses
+    def find6(self, addresses: Words) -> Rows:
+        """Rows of IPv6 addresses, (n, 2) halves in host order; NONE where no prefix holds one."""
+        return _all6(self.tables, addresses)
 
 
-def _flatten(prefixes: Iterable[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
-    """Turn (length, begin, end, row) into (begin, row) intervals that cover everything, in order of begin.
+@compiled
+def find4(root: Int32s, branches: Int32s, address: int) -> int:
+    """Row of an IPv4 address; NONE where no prefix holds it."""
+    found = root[address >> 16]
+    if found < NONE:
+        found = branches[-2 - found, (address >> 8) & 255]
+        if found < NONE:
+            found = branches[-2 - found, address & 255]
+    return int(found)
 
-    Prefixes nest or are apart, so a stack of those that are open says what holds each stretch.
+
+@compiled
+def find6(highs: Words, lows: Words, rows: Int32s, high: np.uint64, low: np.uint64) -> int:
+    """Row of an IPv6 address; NONE where no prefix holds it."""
+    begin, end = 0, len(highs)  # the last interval that begins at the address or before is in between
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        before = highs[middle] < high or (highs[middle] == high and lows[middle] <= low)
+        if before:
+            begin = middle
+        else:
+            end = middle
+    return int(rows[begin])
+
+
+@compiled
+def _all4(tables: Tables, addresses: npt.NDArray[np.uint32]) -> Rows:
+    rows = np.empty(len(addresses), np.int64)
+    root, branches = tables.root, tables.branches
+    for index in range(len(addresses)):
+        rows[index] = find4(root, branches, int(np.int64(addresses[index])))
+    return rows
+
+
+@compiled
+def _all6(tables: Tables, addresses: Words) -> Rows:
+    rows = np.empty(len(addresses), np.int64)
+    highs, lows, their = tables.high, tables.low, tables.rows
+    for index in range(len(addresses)):
+        rows[index] = find6(highs, lows, their, addresses[index, 0], addresses[index, 1])
+    return rows
+
+
+def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:
+    """First addresses, in halves, and rows of intervals that cover everything, ascending."""
+    chosen = [(row, prefix) for row, prefix in enumerate(prefixes) if prefix.version == version]
+    begins = [int(prefix.network_address) for _, prefix in chosen]
+    lasts = [int(prefix.broadcast_address) for _, prefix in chosen]
+    columns = [np.array([value >> 64 for value in begins], np.uint64), np.array([v & _HALF for v in begins], np.uint64)]
+    columns += [np.array([value >> 64 for value in lasts], np.uint64), np.array([v & _HALF for v in lasts], np.uint64)]
+    row = np.array([row for row, _ in chosen], np.int32)
+    length = np.array([prefix.prefixlen for _, prefix in chosen], np.int64)
+    order = np.lexsort((row, length, columns[1], columns[0]))
+    high, low, last_high, last_low = (column[order] for column in columns)
+    return _flatten(high, low, last_high, last_low, row[order])
+
+
+@compiled
+def _flatten(high: Words, low: Words, last_high: Words, last_low: Words, row: Int32s) -> tuple[Words, Words, Int32s]:
+    """Turn prefixes into intervals that cover everything: first addresses and rows.
+
+    Prefixes come by first address, shorter ones first, and nest or are apart: a stack of those that are open says what
+    holds each stretch.
     """
-    intervals: list[tuple[int, int]] = [(0, NONE)]
-    open_: list[tuple[int, int]] = []  # (end, row), the longest prefix last
-
-    def mark(begin: int, row: int) -> None:
-        if intervals[-1][0] == begin:
-            intervals.pop()
-        intervals.append((begin, row))
-
-    def close(until: int) -> None:
-        while open_ and open_[-1][0] <= until:
-            end, _ = open_.pop()
-            mark(end, open_[-1][1] if open_ else NONE)
-
-    last: tuple[int, int] | None = None
-    for length, begin, end, row in sorted(prefixes, key=lambda p: (p[1], p[0], p[3])):
-        if (length, begin) == last:
+    count = 0
+    to_high = np.zeros(2 * len(row) + 1, np.uint64)
+    to_low = np.zeros(2 * len(row) + 1, np.uint64)
+    to_row = np.full(2 * len(row) + 1, NONE, np.int32)
+    count = 1  # from address 0 on: none
+    stack = np.empty(len(row) + 1, np.int64)
+    depth = 0
+    for index in range(len(row) + 1):
+        at_end = index == len(row)
+        while depth and (
+            at_end
+            or last_high[stack[depth - 1]] < high[index]
+            or (last_high[stack[depth - 1]] == high[index] and last_low[stack[depth - 1]] < low[index])
+        ):
+            depth -= 1
+            ended = stack[depth]
+            next_low = last_low[ended] + np.uint64(1)
+            next_high = last_high[ended] + np.uint64(next_low == 0)
+            if next_high == 0 and next_low == 0:
+                continue  # it ends where everything does
+            if next_high == to_high[count - 1] and next_low == to_low[count - 1]:
+                count -= 1
+            to_high[count], to_low[count] = next_high, next_low
+            to_row[count] = row[stack[depth - 1]] if depth else NONE
+            count += 1
+        if at_end:
+            break
+        again = index > 0 and high[index] == high[index - 1] and low[index] == low[index - 1]
+        if again and last_high[index] == last_high[index - 1] and last_low[index] == last_low[index - 1]:
             continue
-        last = (length, begin)
-        close(begin)
-        mark(begin, row)
-        open_.append((end, row))
-    close(1 << 129)
-    return [(begin, row) for begin, row in intervals if begin < 1 << 128]
+        if high[index] == to_high[count - 1] and low[index] == to_low[count - 1]:
+            count -= 1
+        to_high[count], to_low[count], to_row[count] = high[index], low[index], row[index]
+        count += 1
+        stack[depth] = index
+        depth += 1
+    return to_high[:count].copy(), to_low[:count].copy(), to_row[:count].copy()
+
+
+@compiled
+def _trie(begin: Words, row: Int32s) -> tuple[Int32s, Int32s]:
+    """Write IPv4 intervals that cover everything as `Tables.root` and `Tables.branches`."""
+    root = np.full(_ROOT, NONE, np.int32)
+    branches = np.full((16, _BRANCH), NONE, np.int32)
+    used = 0
+    for index in range(len(row)):
+        at = np.int64(begin[index])
+        end = np.int64(begin[index + 1]) if index + 1 < len(row) else np.int64(1 << 32)
+        while at < end:
+            if at & 0xFFFF == 0 and end - at >= _ROOT:
+                root[at >> 16] = row[index]
+                at += _ROOT
+                continue
+            if used + 2 > len(branches):
+                longer = np.full((2 * len(branches), _BRANCH), NONE, np.int32)
+                longer[:used] = branches[:used]
+                branches = longer
+            if root[at >> 16] >= NONE:  # what holds it has been told up to here, and is told again in the branch
+                branches[used, :] = root[at >> 16]
+                root[at >> 16] = -2 - used
+                used += 1
+            branch = -2 - root[at >> 16]
+            middle = (at >> 8) & 255
+            if at & 0xFF == 0 and end - at >= _BRANCH:
+                branches[branch, middle] = row[index]
+                at += _BRANCH
+                continue
+            if branches[branch, middle] >= NONE:
+                branches[used, :] = branches[branch, middle]
+                branches[branch, middle] = -2 - used
+                used += 1
+            branches[-2 - branches[branch, middle], at & 255] = row[index]
+            at += 1
+    return root, branches[:used].copy()

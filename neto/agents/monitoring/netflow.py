@@ -1,7 +1,9 @@
 """The NetFlow agent: one UDP socket in the daemon's loop, with a decoder and an aggregator behind it.
 
-The loop calls when datagrams are there; a bounded number is taken at a time, so a flood cannot starve the rest of
-the daemon. What then does not fit the socket's buffer is dropped by the kernel, and counted.
+Datagrams are received into slots and decoded many at once: when the slots are full, or the first of them has waited a
+quarter of a second. While datagrams come the socket is looked at every few milliseconds, not at each of them, and a
+bounded time is spent before the rest of the daemon has its turn. What then does not fit the socket's buffer is dropped
+by the kernel, and counted.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import structlog
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.demand import ACTIVE_TIMEOUT_S, FlowAggregator
 from neto.agents.monitoring.health import MAX_LOSS, Health
+from neto.agents.monitoring.intake import Intake, warm
 from neto.agents.monitoring.memory import Memory
+from neto.agents.monitoring.slots import SLOTS, Slots
 from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.demand_window import DemandWindow
 from neto.model.intent import Intents
@@ -34,8 +38,9 @@ log = structlog.get_logger()
 _SO_RCVBUFFORCE = 33  # Linux: beyond net.core.rmem_max, with CAP_NET_ADMIN
 _SO_MEMINFO = 55  # Linux: uint32s about the socket's memory
 _MEMINFO = struct.Struct("=9I")  # the ninth: datagrams dropped
-_AT_ONCE = 64  # datagrams taken before the loop may do something else
-_LARGEST = 65535  # octets of a datagram
+_WAIT_S = 0.25  # that a datagram waits at most to be decoded with others
+_BUSY_S, _QUIET_POLL_S = 0.001, 0.010  # until the socket is looked at again
+_TURN_S = 0.010  # of work before the loop may do something else
 _QUIET_S = 60.0  # between two lines of the log about one exporter
 _MOST_QUIETED = 4096  # exporters and strangers remembered for that
 
@@ -83,24 +88,33 @@ class NetflowAgent:
         self._memory = Memory(memory, self._decoder.exporters) if memory else None
         self._health = Health(self._decoder, self._aggregator.clocks, max_loss=max_loss)
         self._counters = Counter(datagrams=0, unknown_exporters=0, kernel_drops=0, receive_errors=0)
-        self._buffer = memoryview(bytearray(_LARGEST))
+        self._slots = Slots()
+        self._since = 0.0  # when the first of what is in the slots came
+        self._intake = Intake(self._decoder, self._aggregator, self._router_of)
+        self._poll: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._idle = 0  # times in a row that nothing was there
         self._quieted: OrderedDict[str, float] = OrderedDict()
 
     def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
         """Listen for, and classify by, something else from here on."""
+        self._take(time.time())
         self._router_of = _exporters(inventory)
         self._aggregator.reload(Classifier(inventory, peering, intents))
+        self._intake = Intake(self._decoder, self._aggregator, self._router_of)
 
     def opened(self) -> list[DemandWindow]:
         """What has been counted so far in windows that are not closed yet."""
+        self._take(time.time())
         return self._aggregator.opened()
 
     def flush(self, now: float) -> None:
         """Close every window as it is: there will be no more."""
+        self._take(now)
         self._aggregator.flush(now)
 
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
+        self._take(now)
         return self._aggregator.demand(now)
 
     @property
@@ -142,7 +156,8 @@ class NetflowAgent:
                 log.warning(
                     "netflow.buffer_small", granted=granted, asked=self._receive_buffer, see="net.core.rmem_max"
                 )
-            loop.add_reader(receiver, self._receive, receiver)
+            await asyncio.to_thread(warm)
+            loop.add_reader(receiver, self._wake, receiver)
             try:
                 while True:
                     self._aggregator.roll(time.time())
@@ -150,36 +165,58 @@ class NetflowAgent:
                     await asyncio.sleep(min(1.0, self._window_s / 4))
             finally:
                 loop.remove_reader(receiver)
+                if self._poll is not None:
+                    self._poll.cancel()
+                self._take(time.time())
                 self.bound = None
 
+    def _wake(self, receiver: socket.socket) -> None:
+        """Look at the socket by the clock while something comes, so that a datagram alone costs no turn of the loop."""
+        asyncio.get_running_loop().remove_reader(receiver)
+        self._idle = 0
+        self._receive(receiver)
+
     def _receive(self, receiver: socket.socket) -> None:
-        """Take what is there, up to a bound."""
-        now = time.time()
-        for _ in range(_AT_ONCE):
+        """Take what is there, for a bounded time."""
+        loop = asyncio.get_running_loop()
+        began, received, empty = time.monotonic(), 0, False
+        while not empty and time.monotonic() - began < _TURN_S:
+            before = self._slots.count
             try:
-                length, peer = receiver.recvfrom_into(self._buffer)
-            except BlockingIOError:
-                return
+                empty = self._slots.receive(receiver)
             except OSError as error:  # an ICMP error of somebody else's, or memory is short: the socket lives on
                 self._counters["receive_errors"] += 1
-                self._say("netflow.receive_failed", peer="", now=now, error=str(error))
-                return
-            self._datagram(bytes(self._buffer[:length]), _plain(peer[0]), now)
+                self._say("netflow.receive_failed", peer="", now=time.time(), error=str(error))
+                empty = True
+            came = self._slots.count - before
+            received += came
+            now = time.time()
+            if came and not before:
+                self._since = now
+            if not empty or not 0 <= now - self._since < _WAIT_S:
+                self._take(now)
+        self._idle = 0 if received or self._slots.count else self._idle + 1
+        if self._idle > 1:
+            self._poll = None
+            loop.add_reader(receiver, self._wake, receiver)
+        elif not empty:
+            self._poll = loop.call_soon(self._receive, receiver)
+        else:
+            self._poll = loop.call_later(_BUSY_S if received > SLOTS // 2 else _QUIET_POLL_S, self._receive, receiver)
 
-    def _datagram(self, packet: bytes, peer: str, now: float) -> None:
-        self._counters["datagrams"] += 1
-        router = self._router_of.get(peer)
-        if router is None:
-            self._counters["unknown_exporters"] += 1
-            self._say("netflow.unknown_exporter", peer, now)
+    def _take(self, now: float) -> None:
+        """Decode and count what is in the slots."""
+        slots = self._slots
+        if not slots.count:
             return
-        decoded = self._decoder.decode(packet, peer, now)
-        if decoded.problems:
-            self._say("netflow.malformed", peer, now, router=router, error=str(decoded.problems[0]))
-        for flows in decoded.flows:
-            self._aggregator.add(flows, router, now)
-        if not decoded.problems:
-            self._aggregator.heard(router, now)
+        self._counters["datagrams"] += slots.count
+        strangers, problems = self._intake.take(slots, now)
+        slots.clear()
+        self._counters["unknown_exporters"] += len(strangers)
+        for peer in strangers:
+            self._say("netflow.unknown_exporter", peer, now)
+        for peer, problem in problems:
+            self._say("netflow.malformed", peer, now, router=self._router_of.get(peer, ""), error=problem)
 
     def _say(self, event: str, peer: str, now: float, **facts: object) -> None:
         """Log one line about a peer, and no more for a while."""

@@ -20,18 +20,20 @@ from neto.wire.netflow.sequence import Arrival
 from neto.wire.netflow.state import Exporter, Exporters, TemplateKey, WaitingRoom, WaitingSet
 from neto.wire.netflow.templates import (
     FIRST_DATA_SET,
+    IPFIX,
+    V5,
+    V9,
     Layout,
     Template,
     parse_options_templates,
     parse_templates,
 )
 
-V5, V9, IPFIX = 5, 9, 10
 _V9_HEADER = struct.Struct("!HHIIII")  # version, count, uptime ms, seconds, sequence, source id (RFC 3954 §5.1)
 _IPFIX_HEADER = struct.Struct("!HHIII")  # version, length, seconds, sequence, domain (RFC 7011 §3.1)
 _SET_HEADER = struct.Struct("!HH")  # id, length with this header
-_TEMPLATES = {V9: 0, IPFIX: 2}
-_OPTIONS_TEMPLATES = {V9: 1, IPFIX: 3}
+TEMPLATES = {V9: 0, IPFIX: 2}
+OPTIONS_TEMPLATES = {V9: 1, IPFIX: 3}
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class Decoder:
 
         exporter: source address, without the port. now: when it came (seconds of any clock that goes forward).
         """
-        self.counters.undecoded_sets += self._waiting.expire(now)
+        self.expire(now)
         work = _Work()
         rest = memoryview(packet)
         first = True
@@ -118,6 +120,10 @@ class Decoder:
                 break
         self.counters.errors += len(work.problems)
         return Decoded(tuple(work.flows), tuple(work.problems))
+
+    def expire(self, now: float) -> None:
+        """Give up data that has waited too long for its template."""
+        self.counters.undecoded_sets += self._waiting.expire(now)
 
     def _message(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
         """Decode the message at the start of `packet`; return what follows it."""
@@ -196,7 +202,7 @@ class Decoder:
         others: list[int | None] = []
         flow_sets: dict[tuple[int, Layout], list[memoryview]] = {}  # sets of one template are decoded as one
         try:
-            for number, content in _split(body):
+            for number, content in split(body):
                 layout = state.template((message.version, message.domain, number))
                 if layout is None:
                     others.append(self._set(number, content, message, state, work))
@@ -221,8 +227,8 @@ class Decoder:
             waiting = WaitingSet(bytes(content), message.clock, message.now)
             self.counters.undecoded_sets += self._waiting.add(message.exporter, key, waiting)
             return None
-        options = number == _OPTIONS_TEMPLATES[version]
-        if not options and number != _TEMPLATES[version]:
+        options = number == OPTIONS_TEMPLATES[version]
+        if not options and number != TEMPLATES[version]:
             self.counters.reserved_sets += 1
             return None
         try:
@@ -314,7 +320,7 @@ def _view(number: int, layout: Layout, contents: Sequence[memoryview], work: _Wo
     return Records(rows), not problems
 
 
-def _split(body: memoryview) -> Iterator[tuple[int, memoryview]]:
+def split(body: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Take a message's sets apart: (id, content).
 
     Zeros after the last set are padding. Raises WireError where a set cannot be framed.

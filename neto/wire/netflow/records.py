@@ -82,7 +82,9 @@ class Records:
             size = self.unsigned(e.SIZE).astype(np.float64)
             _fill(told, self.unsigned(e.POPULATION).astype(np.float64), size)
         if self.has(e.PROBABILITY):
-            _fill(told, np.ones(len(self)), self.rows[str(e.PROBABILITY)].astype(np.float64))
+            with np.errstate(all="ignore"):  # what is no number is none here either
+                chance = self.rows[str(e.PROBABILITY)].astype(np.float64)
+            _fill(told, np.ones(len(self)), chance)
         return told
 
     def sampler(self) -> Unsigned | None:

@@ -24,9 +24,10 @@ Key = tuple[int | None, str, int]  # domain (None: the whole exporter), what is 
 class Samplers:
     """What one exporter has announced; the least recently announced goes first when there is too much."""
 
-    __slots__ = ("_known", "_only")
+    __slots__ = ("_known", "_only", "changes")
 
     def __init__(self) -> None:
+        self.changes = 0  # of what is known
         self._only: float | None = None  # the interval of every sampler, when they agree
         self._known: OrderedDict[Key, float] = OrderedDict()
 
@@ -46,6 +47,7 @@ class Samplers:
             interval = float(intervals[row])
             for kind, number in _said_of(numbers, row):
                 for key in ((domain, kind, number), (None, kind, number)):
+                    self.changes += self._known.get(key) != interval
                     self._known[key] = interval
                     self._known.move_to_end(key)
         self._settle()
@@ -59,12 +61,14 @@ class Samplers:
         """Take in what was announced before, as `known` told it; what was announced since counts for more."""
         for key, interval in known:
             self._known.setdefault(key, interval)
+        self.changes += 1
         self._settle()
 
     def _settle(self) -> None:
         """Give up what is too much, and see whether the samplers agree."""
         while len(self._known) > MAX_SAMPLERS:
             self._known.popitem(last=False)
+            self.changes += 1
         samplers = {interval for (_, kind, _), interval in self._known.items() if kind == "sampler"}
         self._only = samplers.pop() if len(samplers) == 1 else None
 
@@ -86,6 +90,23 @@ class Samplers:
                 told[np.isnan(told)] = self._only
         known = ~np.isnan(told)
         return np.where(known, told, 1.0), known
+
+    def alike(self, domain: int, template: int, *, names_sampler: bool) -> float | None:
+        """Interval of records that name no sampler or interface that is known; None where it was not told.
+
+        names_sampler: they name one.
+        """
+        for kind, number in (("template", template), ("domain", 0)):
+            interval = self._find(domain, kind, number)
+            if interval is not None:
+                return interval
+        return None if names_sampler else self._only
+
+    def numbered(self, domain: int, kind: str) -> dict[int, float]:
+        """Intervals of a domain's samplers or interfaces, by their number."""
+        theirs = {key[2]: interval for key, interval in self._known.items() if key[:2] == (None, kind)}
+        own = {key[2]: interval for key, interval in self._known.items() if key[:2] == (domain, kind)}
+        return theirs | own
 
     def _look_up(self, told: Float, domain: int, kind: str, numbers: Unsigned) -> None:
         """Fill in what is not told yet, by each record's number."""

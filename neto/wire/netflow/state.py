@@ -26,10 +26,11 @@ TemplateKey = tuple[int, int, int]  # version, domain, template
 class Exporter:
     """Templates, samplers and sequences of one exporter, by version and observation domain, not by source port."""
 
-    __slots__ = ("_boots", "_sequences", "_templates", "samplers")
+    __slots__ = ("_boots", "_changes", "_sequences", "_templates", "samplers")
 
     def __init__(self) -> None:
         self.samplers = Samplers()
+        self._changes = 0
         self._templates: OrderedDict[TemplateKey, Layout] = OrderedDict()
         self._sequences: OrderedDict[tuple[int, int], Sequence] = OrderedDict()
         self._boots: OrderedDict[int, float] = OrderedDict()
@@ -43,7 +44,8 @@ class Exporter:
 
     def learn(self, key: TemplateKey, layout: Layout) -> None:
         """Remember a template, in place of an older one of its number."""
-        _remember(self._templates, key, layout, MAX_TEMPLATES)
+        self._changes += self._templates.get(key) is not layout
+        self._changes += _remember(self._templates, key, layout, MAX_TEMPLATES)
 
     def forget(self, version: int, domain: int, number: int, *, options: bool) -> None:
         """Drop a withdrawn template, or with a number below 256 all of its kind in the domain (RFC 7011 §8.1)."""
@@ -54,13 +56,19 @@ class Exporter:
         ]
         for key in kind:
             del self._templates[key]
+            self._changes += 1
 
     def sequence(self, version: int, domain: int, *, counts_itself: bool) -> Sequence:
         """Find or begin the sequence of a domain."""
         key = (version, domain)
         found = self._sequences.get(key) or Sequence(counts_itself=counts_itself)
-        _remember(self._sequences, key, found, MAX_DOMAINS)
+        self._changes += _remember(self._sequences, key, found, MAX_DOMAINS)
         return found
+
+    @property
+    def revision(self) -> int:
+        """Another one whenever packets may mean something else than before."""
+        return self._changes + self.samplers.changes
 
     @property
     def templates(self) -> Mapping[TemplateKey, Layout]:
@@ -79,6 +87,7 @@ class Exporter:
 
     def booted(self, domain: int, boot_s: float) -> None:
         """Remember when the uptime of a domain began (unix seconds), as its options say."""
+        self._changes += self._boots.get(domain) != boot_s
         _remember(self._boots, domain, boot_s, MAX_DOMAINS)
 
     def boot_s(self, domain: int) -> float | None:
@@ -168,8 +177,11 @@ def _weight(waiting: WaitingSet) -> int:
     return len(waiting.body) + 256  # what Python needs beside the octets
 
 
-def _remember(known: OrderedDict[Key, Value], key: Key, value: Value, limit: int) -> None:
+def _remember(known: OrderedDict[Key, Value], key: Key, value: Value, limit: int) -> int:
+    """Remember a value; return how many older ones went for it."""
     known[key] = value
     known.move_to_end(key)
-    while len(known) > limit:
+    gone = max(0, len(known) - limit)
+    for _ in range(gone):
         known.popitem(last=False)
+    return gone

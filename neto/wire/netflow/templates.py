@@ -21,7 +21,7 @@ VARIABLE = 65535  # the length that says "each record says its own" (RFC 7011 §
 MAX_FIELDS = 1024  # a template of more is no exporter's
 MAX_RECORD = 65535  # octets; more never fits a set
 FIRST_DATA_SET = 256  # template ids start here (RFC 7011 §3.4.1)
-IPFIX = 10
+V5, V9, IPFIX = 5, 9, 10  # as headers say
 TEMPLATE_SET, OPTIONS_SET = 2, 3  # IPFIX (RFC 7011 §3.3.2)
 
 _HEADER, _OPTIONS_HEADER = 4, 6  # octets before the fields of a template record
@@ -72,9 +72,10 @@ class Layout:
 
     length: octets of a record, the fewest when lengths vary. dtype: the known elements, named by number.
     options: the records describe the exporter, not flows. source: what it was compiled from, as a template record.
+    fields: every field, and whether it is one that is read. varies: the lengths of records do.
     """
 
-    __slots__ = ("__weakref__", "_steps", "dtype", "length", "options", "source")
+    __slots__ = ("__weakref__", "_steps", "dtype", "fields", "length", "options", "source", "varies")
 
     def __init__(self, fields: Sequence[Field], *, options: bool = False, source: Source | None = None) -> None:
         self.options = options
@@ -95,6 +96,8 @@ class Layout:
             steps.append((field.length, kept))
             if kept or not variable:
                 offset += field.length
+        self.varies = variable
+        self.fields = tuple((field, kept) for field, (_, kept) in zip(fields, steps, strict=True))
         self._steps = _merged(steps) if variable else None
         self.dtype = np.dtype(
             {

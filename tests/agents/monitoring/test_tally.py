@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neto.agents.monitoring.tally import Tally
@@ -13,6 +13,7 @@ from neto.agents.monitoring.tally import Tally
 PIECES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 1 << 55)), max_size=30)
 
 
+@settings(deadline=None)  # the kernels are compiled first
 @given(st.lists(PIECES, max_size=6), st.booleans())
 def test_a_window_is_the_sum_of_all_that_was_counted_up_to_its_end(batches, far):
     stride = 1 << 40 if far else 7

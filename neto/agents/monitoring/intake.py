@@ -1,0 +1,98 @@
+"""Datagrams in slots -> octets in windows: decodes what came, and has it counted."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from neto.agents.monitoring.batch import Batch
+from neto.agents.monitoring.classify import Classifier
+from neto.agents.monitoring.demand import FlowAggregator
+from neto.agents.monitoring.slots import PeerTable, Slots
+from neto.model.intent import Intents, TrafficClass
+from neto.model.inventory import Inventory
+from neto.model.peering import Peering
+from neto.wire.netflow import Decoder
+from neto.wire.netflow.bulk import BulkDecoder, Single
+from neto.wire.netflow.kernel import Columns
+
+
+class Intake:
+    """Takes in the datagrams of some exporters.
+
+    routers: by exporter, whose address is written as `ipaddress` writes it.
+    """
+
+    def __init__(self, decoder: Decoder, aggregator: FlowAggregator, routers: Mapping[str, str]) -> None:
+        self._aggregator = aggregator
+        self._bulk = BulkDecoder(decoder, list(routers))
+        self._table = PeerTable(list(routers))
+        self._routers = tuple(routers.values())
+        self._sources = np.array([aggregator.source_row(router) for router in self._routers], np.int64)
+        self._skew_s: npt.NDArray[np.float64] = np.zeros(0)  # by row of a domain
+
+    def take(self, slots: Slots, now: float) -> tuple[list[str], list[tuple[str, str]]]:
+        """Take in every datagram that is there, at `now` (unix seconds).
+
+        Returns the address of each datagram's sender that is no exporter; and exporter and problem, for each datagram
+        that could not be read as a whole.
+        """
+        peers = slots.peers(self._table)
+        strangers = [slots.sender(slot) for slot in np.flatnonzero(peers < 0).tolist()]
+        problems = []
+        for part in self._bulk.read(slots.packets, slots.lengths[: slots.count], peers, now):
+            if isinstance(part, Single):
+                row = int(peers[part.packet])
+                for flows in part.decoded.flows:
+                    self._aggregator.add(flows, self._routers[row], now)
+                if part.decoded.problems:
+                    problems.append((self._bulk.exporters[row], str(part.decoded.problems[0])))
+            else:
+                self._count(part, now)
+        self._hear(now)
+        return strangers, problems
+
+    def _count(self, columns: Columns, now: float) -> None:
+        self._hear(now)
+        told = np.bincount(columns.peer, columns.told, len(self._routers))
+        records = np.bincount(columns.peer, minlength=len(self._routers))
+        for row in np.flatnonzero(records).tolist():
+            known = int(told[row])
+            self._aggregator.note_sampling(self._routers[row], known, int(records[row]) - known)
+        batch = Batch(
+            self._sources[columns.peer],
+            *(columns.octets, columns.sampling, columns.dscp, columns.in_if, columns.egress),
+            *(columns.family, columns.dst4, columns.dst6, columns.start, columns.end),
+            self._skew_s[columns.domain],
+        )
+        self._aggregator.count(batch, now)
+
+    def _hear(self, now: float) -> None:
+        """Tell who was heard, and take in what export times say of exporters' clocks."""
+        heard = self._bulk.heard
+        for row in np.flatnonzero(heard).tolist():
+            self._aggregator.heard(self._routers[row], now)
+        heard[:] = 0
+        domains, ahead_s = self._bulk.domains, self._bulk.ahead_s
+        if len(self._skew_s) != len(domains):
+            self._skew_s = np.resize(self._skew_s, len(domains))
+        for row in np.flatnonzero(np.isfinite(ahead_s[: len(domains)])).tolist():
+            export_s = now + float(ahead_s[row])
+            self._skew_s[row] = self._aggregator.clocks.told(domains[row], export_s, now)
+            ahead_s[row] = -np.inf
+
+
+def warm() -> None:
+    """Have the kernels compiled, or fetched from where an earlier process left them: seconds, the first time."""
+    space = Classifier(Inventory((), ()), Peering(), Intents((TrafficClass("any"),)))
+    intake = Intake(Decoder(), FlowAggregator(space, 1.0), {"192.0.2.1": ""})
+    template = struct.pack("!HHHHHH", 0, 12, 256, 1, 1, 4)
+    data = struct.pack("!HHI", 256, 8, 1)
+    slots = Slots()
+    for sets in (template, template, template, data):
+        packet = struct.pack("!HHIIII", 9, 1, 0, 0, 0, 0) + sets
+        slots.put(packet, "192.0.2.1")
+    intake.take(slots, 0.0)

@@ -1,0 +1,292 @@
+"""Many packets at once: prepares what the kernel looks up, and reads singly what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from neto.wire.netflow import kernel, v5
+from neto.wire.netflow import plans as p
+from neto.wire.netflow import sequence as seq
+from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATES, Decoded, Decoder, split
+from neto.wire.netflow.kernel import Columns, Int32s, Int64s, Octets, Streams
+from neto.wire.netflow.plans import Plans
+from neto.wire.netflow.state import Exporter, TemplateKey
+from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, Layout, parse_options_templates, parse_templates
+
+ROOM = 1 << 14  # records that are told at once
+_STREAMS = 1 << 16  # that are known at once; beyond that all are asked for again
+_DOMAINS = 1 << 14
+_LAYOUTS = 4096
+_NUMBERS = 1 << 20  # samplers and interfaces
+_TOUCH_S = 1.0
+_BODY = {V9: 20, IPFIX: 16}  # octets of the header
+_KNOWN_VERSIONS = frozenset(_BODY)
+
+Domain = tuple[str, int, int]  # exporter, version, observation domain
+
+
+class Single(NamedTuple):
+    """A packet that was read by itself."""
+
+    packet: int  # its row
+    decoded: Decoded
+
+
+class BulkDecoder:
+    """Reads packets in rows, with a decoder of single packets beside it: what both remember is the same.
+
+    exporters: addresses; a packet's peer is a row of them.
+    """
+
+    def __init__(self, decoder: Decoder, exporters: Sequence[str]) -> None:
+        self.decoder = decoder
+        self.exporters = tuple(exporters)
+        self.domains: list[Domain] = []  # by row of `Columns.domain`, until the next packets are read
+        self.ahead_s = np.full(_DOMAINS, -np.inf)  # most that each domain's export times were ahead, since it was reset
+        self.heard: Int64s = np.zeros(len(self.exporters), np.int64)  # messages of each exporter, since it was reset
+        self._out = _columns(ROOM)
+        self._totals: Int64s = np.zeros(kernel.TOTALS, np.int64)
+        self._asked: Int64s = np.zeros(3, np.int64)
+        self._touched = 0.0
+        self._revision = [-1] * len(self.exporters)  # of each exporter's state, as it was last seen
+        self._adopted: list[seq.Sequence] = []  # by row
+        self._domain_rows: dict[int, int] = {}  # by the sequence's id
+        self._sequences: Int64s = np.zeros((_DOMAINS, seq.STATE), np.int64)
+        self._layouts: dict[Layout, int] = {}
+        self._plans: Plans = p.plans([])
+        self._keys: list[tuple[int, TemplateKey] | None] = []  # peer and template, by row; None: a known set
+        self._peer: Int32s = np.full(_STREAMS, -1, np.int32)
+        self._spans: dict[tuple[int, int, str], tuple[int, int]] = {}
+        self._streams = _streams(_STREAMS)
+
+    def read(self, packets: Octets, lengths: Int64s, peers: Int32s, now: float) -> Iterator[Columns | Single]:
+        """Read packets, and tell of their records as they are.
+
+        packets: (packets, octets) uint8. lengths: (packets,), eight less than a row's at most. peers: (packets,)
+        rows of `exporters`, -1 for a packet that is left out. Columns hold until the next are asked for.
+        """
+        self.decoder.expire(now)
+        at, filled = 0, 0
+        if self._full():
+            self._forget()
+        while at < len(lengths):
+            why, at, filled = kernel.read(
+                *(packets, lengths, peers, at, self._streams, self._plans, self._sequences, self.ahead_s, now),
+                *(self._out, filled, self._totals, self.heard, self._asked),
+            )
+            if why == kernel.AT_END:
+                break
+            if why == kernel.FULL and filled:
+                yield _first(self._out, filled)
+                filled = 0
+            elif why != kernel.AT_UNRESOLVED or not self._resolve(int(peers[at])):
+                yield Single(at, self._single(packets[at, : lengths[at]].tobytes(), int(peers[at]), now))
+                at += 1
+        if filled:
+            yield _first(self._out, filled)
+        self._count()
+        if not 0 <= now - self._touched < _TOUCH_S:
+            self._touched = now
+            self._touch()
+
+    def _single(self, packet: bytes, peer: int, now: float) -> Decoded:
+        address = self.exporters[peer]
+        self._count()
+        decoded = self.decoder.decode(packet, address, now)
+        state = self.decoder.exporters[address]
+        self.heard[peer] += not decoded.problems
+        if state.revision != self._revision[peer]:
+            self._revision[peer] = state.revision
+            self._streams.layout[self._peer == peer] = -1
+            self._spans = {key: span for key, span in self._spans.items() if key[0] != peer}
+        elif not decoded.problems and not self._full():
+            self._remember_sets(packet, peer, state)
+        return decoded
+
+    def _resolve(self, peer: int) -> bool:
+        """Find what the kernel asked for; whether it is a template of flows."""
+        version, domain, template = self._asked.tolist()
+        state = self.decoder.exporters[self.exporters[peer]]
+        if state.revision != self._revision[peer]:
+            self._revision[peer] = state.revision
+            self._streams.layout[self._peer == peer] = -1
+        layout = v5.LAYOUT if version == V5 else state.template((version, domain, template))
+        if layout is None or layout.options or self._full():
+            return False
+        row = self._row(kernel.template_key(peer, version, domain, template), peer)
+        streams, place = self._streams, self._plan_row(layout)
+        domain_row = self._domain_row(peer, version, domain, state)
+        plan = self._plans.place[place]
+        alike = state.samplers.alike(domain, template, names_sampler=bool(plan[p.SAMPLER, 1]))
+        streams.interval[row] = 0.0 if alike is None else alike
+        streams.samplers[row] = self._span(peer, domain, "sampler", state) if plan[p.SAMPLER, 1] else 0
+        streams.interfaces[row] = self._span(peer, domain, "interface", state) if plan[p.INTERFACE, 1] else 0
+        boot_s = state.boot_s(domain)
+        self._streams.boot_s[row] = np.nan if boot_s is None else boot_s
+        self._streams.sequence[row] = domain_row
+        self._streams.layout[row] = place
+        self._keys[row] = (peer, (version, domain, template))
+        return True
+
+    def _remember_sets(self, packet: bytes, peer: int, state: Exporter) -> None:
+        """Remember the sets of a packet that changed nothing: the kernel passes over them when they come again."""
+        version, body = int.from_bytes(packet[:2], "big"), memoryview(packet)
+        if version not in _KNOWN_VERSIONS:
+            return
+        end = int.from_bytes(packet[2:4], "big") if version == IPFIX else len(packet)
+        domain = int.from_bytes(packet[_BODY[version] - 4 : _BODY[version]], "big")
+        octets, at = np.frombuffer(packet, np.uint8), _BODY[version]
+        for number, content in split(body[at:end]):
+            counts = _counts(number, content, version, state.template((version, domain, number)))
+            if counts is not None:
+                key = kernel.set_key(peer, version, domain, octets, at, len(content) + 4)
+                row = self._row(key, peer)
+                self._streams.counts[row] = counts
+                self._streams.sequence[row] = self._domain_row(peer, version, domain, state)
+                self._streams.layout[row] = kernel.KNOWN
+            at += len(content) + 4
+
+    def _row(self, told: tuple[np.uint64, np.uint64], peer: int) -> int:
+        key = np.uint64(told[0]), np.uint64(told[1])  # a kernel returns Python's integers
+        row = int(kernel.find(self._streams.key, self._streams.row, *key))
+        if row < 0:
+            row = len(self._keys)
+            self._keys.append(None)
+            self._peer[row] = peer
+            kernel.insert(self._streams.key, self._streams.row, *key, row)
+        return row
+
+    def _plan_row(self, layout: Layout) -> int:
+        row = self._layouts.get(layout)
+        if row is None:
+            row = self._layouts[layout] = len(self._layouts)
+            self._plans = p.plans(list(self._layouts))
+        return row
+
+    def _domain_row(self, peer: int, version: int, domain: int, state: Exporter) -> int:
+        """Row of a domain, whose sequence is then kept there."""
+        found = state.sequence(version, domain, counts_itself=version == IPFIX)
+        row = self._domain_rows.get(id(found))
+        if row is None:
+            row = self._domain_rows[id(found)] = len(self.domains)
+            self.domains.append((self.exporters[peer], version, domain))
+            self._adopted.append(found)
+            self._sequences[row] = found.state
+            found.state = self._sequences[row]
+        return row
+
+    def _span(self, peer: int, domain: int, kind: str, state: Exporter) -> tuple[int, int]:
+        """Where a domain's samplers or interfaces stand."""
+        span = self._spans.get((peer, domain, kind))
+        if span is None:
+            numbered = sorted(state.samplers.numbered(domain, kind).items())
+            begin = len(self._streams.number)
+            span = self._spans[peer, domain, kind] = (begin, begin + len(numbered))
+            more = np.array([number for number, _ in numbered], np.uint64)
+            intervals = np.array([interval for _, interval in numbered], np.float64)
+            self._streams = self._streams._replace(
+                number=np.concatenate([self._streams.number, more]),
+                number_interval=np.concatenate([self._streams.number_interval, intervals]),
+            )
+        return span
+
+    def _count(self) -> None:
+        """Add what the kernel counted to the decoder's counters."""
+        counters, totals = self.decoder.counters, self._totals.tolist()
+        counters.messages += totals[kernel.T_MESSAGES]
+        counters.records += totals[kernel.T_RECORDS]
+        counters.templates += totals[kernel.T_TEMPLATES]
+        counters.options_records += totals[kernel.T_OPTIONS]
+        counters.gaps += totals[kernel.T_GAPS]
+        counters.late_messages += totals[kernel.T_LATE]
+        counters.restarts += totals[kernel.T_RESTARTS]
+        counters.lost_packets += totals[kernel.T_LOST_PACKETS]
+        counters.lost_flows += totals[kernel.T_LOST_FLOWS]
+        self._totals[:] = 0
+
+    def _touch(self) -> None:
+        """Tell what was used lately: of what is too much, the rest goes first."""
+        for row in np.flatnonzero(self._streams.used[: len(self._keys)]).tolist():
+            used = self._keys[row]
+            if used is not None:
+                peer, key = used
+                state = self.decoder.exporters[self.exporters[peer]]
+                state.template(key)
+                state.sequence(key[0], key[1], counts_itself=key[0] == IPFIX)
+        self._streams.used[:] = 0
+
+    def _full(self) -> bool:
+        return (
+            len(self._keys) + kernel.MOST_SETS > _STREAMS
+            or len(self.domains) + 1 >= _DOMAINS
+            or len(self._layouts) >= _LAYOUTS
+            or len(self._streams.number) > _NUMBERS
+        )
+
+    def _forget(self) -> None:
+        """Begin anew: everything is asked for when it is met."""
+        for sequence in self._adopted:
+            sequence.state = sequence.state.copy()
+        self.domains, self._adopted = [], []
+        self._domain_rows.clear()
+        self._layouts.clear()
+        self._plans = p.plans([])
+        self._keys.clear()
+        self._peer[:] = -1
+        self._spans.clear()
+        self._streams = _streams(_STREAMS)
+
+
+def _counts(number: int, content: memoryview, version: int, layout: Layout | None) -> tuple[int, int] | None:
+    """How many template and options records a set holds; None when it is another kind of set."""
+    if number >= FIRST_DATA_SET:
+        if layout is None or not layout.options or layout.varies:
+            return None
+        return 0, len(content) // layout.length
+    if number == TEMPLATES[version]:
+        return sum(1 for _ in parse_templates(content, version)), 0
+    if number == OPTIONS_TEMPLATES[version]:
+        return sum(1 for _ in parse_options_templates(content, version)), 0
+    return None
+
+
+def _streams(rows: int) -> Streams:
+    return Streams(
+        key=np.zeros((2 * rows, 2), np.uint64),
+        row=np.full(2 * rows, -1, np.int32),
+        layout=np.full(rows, -1, np.int32),
+        sequence=np.zeros(rows, np.int32),
+        interval=np.zeros(rows),
+        samplers=np.zeros((rows, 2), np.int32),
+        interfaces=np.zeros((rows, 2), np.int32),
+        boot_s=np.zeros(rows),
+        counts=np.zeros((rows, 2), np.int32),
+        used=np.zeros(rows, np.uint8),
+        number=np.zeros(0, np.uint64),
+        number_interval=np.zeros(0),
+    )
+
+
+def _columns(room: int) -> Columns:
+    return Columns(
+        peer=np.zeros(room, np.int32),
+        domain=np.zeros(room, np.int32),
+        octets=np.zeros(room, np.uint64),
+        sampling=np.ones(room),
+        told=np.zeros(room, np.bool_),
+        dscp=np.zeros(room, np.int64),
+        in_if=np.zeros(room, np.uint64),
+        egress=np.zeros(room, np.bool_),
+        family=np.zeros(room, np.uint8),
+        dst4=np.zeros(room, np.uint32),
+        dst6=np.zeros((room, 2), np.uint64),
+        start=np.zeros(room),
+        end=np.zeros(room),
+    )
+
+
+def _first(columns: Columns, count: int) -> Columns:
+    return Columns._make(column[:count] for column in columns)

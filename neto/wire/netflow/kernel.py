@@ -1,0 +1,511 @@
+"""Many packets at once: what they say goes into columns, without an object for any of them.
+
+The kernel reads packets whose every set is of a known flow template, or was read before and changed nothing. At any
+other it stops, and says so: the decoder of single packets reads that one, and the kernel goes on after it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from neto.jit import Whole, compiled, eight_octets
+from neto.wire.netflow import plans as p
+from neto.wire.netflow import sequence
+from neto.wire.netflow.plans import Plans
+from neto.wire.netflow.sequence import Arrival
+from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, VARIABLE
+
+Octets = npt.NDArray[np.uint8]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Unsigned = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+
+# Why the kernel stopped.
+AT_END, AT_OTHER, AT_UNRESOLVED, FULL = range(4)
+# Totals it adds to.
+T_MESSAGES, T_RECORDS, T_TEMPLATES, T_OPTIONS, T_GAPS, T_LATE, T_RESTARTS, T_LOST_PACKETS, T_LOST_FLOWS = range(9)
+TOTALS = 9
+# What is asked for at AT_UNRESOLVED.
+ASKED_VERSION, ASKED_DOMAIN, ASKED_TEMPLATE = range(3)
+
+MOST_SETS = 64  # in a packet that is read here
+KNOWN = -2  # in place of a layout's row: the whole set was read before
+_GONE = -1
+_LONGEST_INTERVAL = 1 << 32
+_WRAP, _HALF = 1 << 32, 1 << 31  # of 32-bit numbers
+_NTP_TO_UNIX_S = 2_208_988_800
+_V5_RECORD, _V5_HEADER, _V9_HEADER, _IPFIX_HEADER = 48, 24, 20, 16
+_SHORTEST_HEADER = _IPFIX_HEADER
+NO_UPTIME = -1
+# Of a header, and of a set.
+VERSION, BEGIN, END, NUMBER, DOMAIN, UPTIME_MS = range(6)
+HEAD = 6
+ROW, FROM, TO, RECORDS = range(4)
+_SET_HEADER = 4
+_LONG = 255
+_DOUBLE = 8  # octets of a float64
+
+_judge = compiled(sequence.judge)
+_GAP, _LATE, _RESTART = Arrival.GAP.value, Arrival.LATE.value, Arrival.RESTART.value
+
+
+class Streams(NamedTuple):
+    """What is known of sets, by row: flow sets of one exporter, domain and template; or sets that were read before.
+
+    key: (slots, 2) uint64, row: (slots,), -1 where a slot is free: a hash table with open addressing. layout: row of
+    its plan, KNOWN, or -1 when it must be asked for again. sequence: row of the domain's sequence. interval: what it is
+    sampled by when neither record, sampler nor interface tell; 0: not told. samplers, interfaces: (rows, 2) where
+    their intervals stand in `number` (ascending) and `number_interval`. boot_s: when uptime began, NaN: not told.
+    counts: (rows, 2) template and options records of a set that was read before. used: since it was last asked.
+    """
+
+    key: Unsigned
+    row: Int32s
+    layout: Int32s
+    sequence: Int32s
+    interval: Floats
+    samplers: Int32s
+    interfaces: Int32s
+    boot_s: Floats
+    counts: Int32s
+    used: Octets
+    number: Unsigned
+    number_interval: Floats
+
+
+class Columns(NamedTuple):
+    """Flow records, (room,) each; what `batch.Batch` wants of them."""
+
+    peer: Int32s
+    domain: Int32s  # row of the domain's sequence
+    octets: Unsigned
+    sampling: Floats
+    told: npt.NDArray[np.bool_]  # whether sampling was
+    dscp: Int64s
+    in_if: Unsigned
+    egress: npt.NDArray[np.bool_]
+    family: Octets
+    dst4: npt.NDArray[np.uint32]
+    dst6: Unsigned  # (room, 2), in host order
+    start: Floats
+    end: Floats
+
+
+@compiled
+def find(keys: Unsigned, rows: Int32s, a: np.uint64, b: np.uint64) -> int:
+    """Row of a key; -1 when there is none."""
+    mask = np.uint64(len(rows) - 1)
+    slot = _mixed(a, b) & mask
+    while rows[slot] >= 0:
+        if keys[slot, 0] == a and keys[slot, 1] == b:
+            return int(rows[slot])
+        slot = (slot + np.uint64(1)) & mask
+    return -1
+
+
+@compiled
+def insert(keys: Unsigned, rows: Int32s, a: np.uint64, b: np.uint64, row: int) -> None:
+    """Give a key that has none a row; there must be free slots."""
+    mask = np.uint64(len(rows) - 1)
+    slot = _mixed(a, b) & mask
+    while rows[slot] >= 0:
+        slot = (slot + np.uint64(1)) & mask
+    keys[slot, 0], keys[slot, 1] = a, b
+    rows[slot] = row
+
+
+@compiled
+def template_key(peer: Whole, version: Whole, domain: Whole, template: Whole) -> tuple[np.uint64, np.uint64]:
+    """Key of the sets of one template."""
+    return (np.uint64(peer) << np.uint64(32)) | np.uint64(domain), (np.uint64(version) << np.uint64(16)) | np.uint64(
+        template
+    )
+
+
+@compiled
+def set_key(
+    peer: Whole, version: Whole, domain: Whole, packet: Octets, at: Whole, length: Whole
+) -> tuple[np.uint64, np.uint64]:
+    """Key of a set as a whole, its header included."""
+    digest = (np.uint64(domain) << np.uint64(32)) | np.uint64(length)
+    for octet in range(at, at + length):
+        digest = (digest ^ np.uint64(packet[octet])) * np.uint64(0x100000001B3)
+        digest ^= digest >> np.uint64(29)
+    tag = (np.uint64(1) << np.uint64(63)) | (np.uint64(peer) << np.uint64(8)) | np.uint64(version)
+    return digest, tag
+
+
+@compiled
+def _mixed(a: np.uint64, b: np.uint64) -> np.uint64:
+    mixed = (a * np.uint64(0x9E3779B97F4A7C15)) ^ (b * np.uint64(0xC2B2AE3D27D4EB4F))
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@compiled
+def _number(packet: Octets, at: Whole, length: Whole) -> np.uint64:
+    """An unsigned number of 0 to 8 octets."""
+    if length == 0:
+        return np.uint64(0)
+    return eight_octets(packet, at) >> np.uint64(64 - 8 * length)
+
+
+@compiled
+def _zeros(packet: Octets, begin: Whole, end: Whole) -> bool:
+    for octet in range(begin, end):  # noqa: SIM110  all() is slower compiled
+        if packet[octet]:
+            return False
+    return True
+
+
+@compiled
+def _opened(packet: Octets, length: int, head: Int64s) -> float:
+    """Read the header into `head`: (HEAD,). Returns the export time in unix seconds; NaN: not for here."""
+    version = np.int64(_number(packet, 0, 2)) if length >= _SHORTEST_HEADER else 0
+    head[VERSION] = version
+    if version == V5 and length >= _V5_HEADER:
+        head[BEGIN], head[END] = _V5_HEADER, _V5_HEADER + np.int64(_number(packet, 2, 2)) * _V5_RECORD
+        if head[END] == _V5_HEADER or head[END] > length or not _zeros(packet, head[END], length):
+            return np.nan
+        head[UPTIME_MS] = np.int64(_number(packet, 4, 4))
+        head[NUMBER], head[DOMAIN] = np.int64(_number(packet, 16, 4)), np.int64(_number(packet, 20, 2))
+        return float(_number(packet, 8, 4)) + float(_number(packet, 12, 4)) / 1e9
+    if version == V9 and length >= _V9_HEADER:
+        head[BEGIN], head[END] = _V9_HEADER, length
+        head[UPTIME_MS] = np.int64(_number(packet, 4, 4))
+        head[NUMBER], head[DOMAIN] = np.int64(_number(packet, 12, 4)), np.int64(_number(packet, 16, 4))
+        return float(_number(packet, 8, 4))
+    if version == IPFIX:
+        head[BEGIN], head[END] = _IPFIX_HEADER, np.int64(_number(packet, 2, 2))
+        if head[END] < _IPFIX_HEADER or head[END] > length or not _zeros(packet, head[END], length):
+            return np.nan
+        head[UPTIME_MS] = NO_UPTIME
+        head[NUMBER], head[DOMAIN] = np.int64(_number(packet, 8, 4)), np.int64(_number(packet, 12, 4))
+        return float(_number(packet, 4, 4))
+    return np.nan
+
+
+@compiled
+def _find_sets(
+    packet: Octets, peer: int, head: Int64s, keys: Unsigned, rows: Int32s, layout: Int32s, sets: Int64s, asked: Int64s
+) -> int:
+    """Frame a message's sets into `sets`: (MOST_SETS, 4), row, begin and end each.
+
+    Returns how many there are, or, less than none, why it stopped: -AT_OTHER, -AT_UNRESOLVED.
+    """
+    version, domain, at, end = head[VERSION], head[DOMAIN], head[BEGIN], head[END]
+    asked[ASKED_VERSION], asked[ASKED_DOMAIN], asked[ASKED_TEMPLATE] = version, domain, 0
+    if version == V5:
+        a, b = template_key(peer, version, domain, 0)
+        row = find(keys, rows, a, b)
+        if row < 0 or layout[row] == _GONE:
+            return -AT_UNRESOLVED
+        sets[0, ROW], sets[0, FROM], sets[0, TO] = row, at, end
+        return 1
+    count = 0
+    while end - at >= _SET_HEADER:
+        template, octets = np.int64(_number(packet, at, 2)), np.int64(_number(packet, at + 2, 2))
+        if octets < _SET_HEADER or at + octets > end or count == MOST_SETS:
+            break
+        row = -1
+        if template >= FIRST_DATA_SET:
+            a, b = template_key(peer, version, domain, template)
+            row = find(keys, rows, a, b)
+        if row < 0 or layout[row] == _GONE:  # templates or options that were read before, perhaps
+            a, b = set_key(peer, version, domain, packet, at, octets)
+            row = find(keys, rows, a, b)
+        if row < 0 or layout[row] == _GONE:
+            asked[ASKED_TEMPLATE] = template
+            return -AT_UNRESOLVED if template >= FIRST_DATA_SET else -AT_OTHER
+        sets[count, ROW], sets[count, FROM], sets[count, TO] = row, at + _SET_HEADER, at + octets
+        count += 1
+        at += octets
+    return count if count and _zeros(packet, at, end) else -AT_OTHER
+
+
+@compiled
+def _count_varying(packet: Octets, at: Whole, end: int, shortest: int, fields: Int32s) -> int:
+    """How many records of varying lengths a set holds; -1: the last one runs over its end."""
+    count = 0
+    while end - at >= shortest:
+        for field in fields:
+            at = _after(packet, at, field, end)
+        if at > end:
+            return -1
+        count += 1
+    return count
+
+
+@compiled
+def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays would cost more than its work
+    packets: Octets,
+    lengths: Int64s,
+    peers: Int32s,
+    first: int,
+    streams: Streams,
+    plans: Plans,
+    sequences: Int64s,
+    ahead_s: Floats,
+    now: float,
+    out: Columns,
+    filled: int,
+    totals: Int64s,
+    heard: Int64s,
+    asked: Int64s,
+) -> tuple[int, int, int]:
+    """Read packets from `first` on.
+
+    packets: (packets, octets). lengths, peers: (packets,); a packet of peer -1 is left out. sequences: (domains,
+    sequence.STATE), changed. ahead_s: (domains,) raised to the most that an export time was ahead of `now`. filled:
+    rows of `out` that are taken. totals: (TOTALS,) added to. heard: (peers,) messages of each, added to.
+    Returns why it stopped, at which packet (not read), and how many rows of `out` are taken then.
+    """
+    # Taken out of their tuples once: a kernel counts references to an array each time it is.
+    to_peer, to_domain, to_octets, to_sampling, to_told = out.peer, out.domain, out.octets, out.sampling, out.told
+    to_dscp, to_in_if, to_egress, to_family = out.dscp, out.in_if, out.egress, out.family
+    to_dst4, to_dst6, to_start, to_end = out.dst4, out.dst6, out.start, out.end
+    plans_length, plans_place, plans_told_as = plans.length, plans.place, plans.told_as
+    plans_field_start, plans_field = plans.field_start, plans.field
+    streams_key, streams_row, streams_layout, streams_sequence = (
+        streams.key,
+        streams.row,
+        streams.layout,
+        streams.sequence,
+    )
+    streams_interval, streams_samplers, streams_interfaces = streams.interval, streams.samplers, streams.interfaces
+    streams_boot_s, streams_counts, streams_used = streams.boot_s, streams.counts, streams.used
+    numbers, intervals = streams.number, streams.number_interval
+    head, sets = np.empty(HEAD, np.int64), np.empty((MOST_SETS, 4), np.int64)
+    field_at, stands = np.empty(len(plans_field) + 1, np.int64), np.empty(p.PLACES, np.int64)
+    bits, bits4 = np.empty(1, np.uint64), np.empty(1, np.uint32)
+    for index in range(first, len(lengths)):
+        peer = int(peers[index])
+        if peer < 0:
+            continue
+        packet = packets[index]
+        export_s = _opened(packet, int(lengths[index]), head)
+        if np.isnan(export_s):
+            return AT_OTHER, index, filled
+        count = _find_sets(packet, peer, head, streams_key, streams_row, streams_layout, sets, asked)
+        if count < 0:
+            return -count, index, filled
+        version, uptime_ms = head[VERSION], head[UPTIME_MS]
+        flows, options, templates = 0, 0, 0
+        for which in range(count):
+            row = sets[which, ROW]
+            layout = streams_layout[row]
+            streams_used[row] = 1
+            if layout == KNOWN:
+                templates += streams_counts[row, 0]
+                options += streams_counts[row, 1]
+                continue
+            begin, end = plans_field_start[layout], plans_field_start[layout + 1]
+            records = (sets[which, TO] - sets[which, FROM]) // plans_length[layout]
+            if end > begin:
+                fields = plans_field[begin:end]
+                records = _count_varying(packet, sets[which, FROM], sets[which, TO], plans_length[layout], fields)
+                if records < 0:
+                    return AT_OTHER, index, filled
+            sets[which, RECORDS] = records
+            flows += records
+        if filled + flows > len(to_octets):
+            return FULL, index, filled
+        # The records.
+        domain_row = streams_sequence[sets[0, ROW]]
+        for which in range(count):
+            row = sets[which, ROW]
+            layout = streams_layout[row]
+            if layout == KNOWN:
+                continue
+            begin = plans_field_start[layout]
+            fields = plans_field_start[layout + 1] - begin
+            where = sets[which, FROM]
+            boot_s = streams_boot_s[row]
+            size = plans_place[layout]
+            told_as = plans_told_as[layout]
+            samplers_begin, samplers_end = streams_samplers[row, 0], streams_samplers[row, 1]
+            interfaces_begin, interfaces_end = streams_interfaces[row, 0], streams_interfaces[row, 1]
+            asks = told_as[4] > 0 or samplers_end > samplers_begin or interfaces_end > interfaces_begin
+            alike = streams_interval[row]
+            if version == V5:
+                asks, alike = False, float(_number(packet, 22, 2) & np.uint64(0x3FFF))
+            interval = alike
+            for place in range(p.PLACES):
+                stands[place] = size[place, 0]
+            for _ in range(sets[which, RECORDS]):
+                base, after = where, where + plans_length[layout]
+                if fields:
+                    base, after = 0, where
+                    for field in range(fields):
+                        field_at[field] = after
+                        after = _after(packet, after, plans_field[begin + field], sets[which, TO])
+                    for place in range(p.PLACES):
+                        stands[place] = field_at[size[place, 0]]
+                to_peer[filled], to_domain[filled] = peer, domain_row
+                to_octets[filled] = _number(packet, base + stands[p.OCTETS], size[p.OCTETS, 1])
+                tos = _number(packet, base + stands[p.TOS], size[p.TOS, 1])
+                to_dscp[filled] = np.int64(tos >> np.uint64(told_as[2]))
+                to_in_if[filled] = _number(packet, base + stands[p.IN_IF], size[p.IN_IF, 1])
+                direction = _number(packet, base + stands[p.DIRECTION], size[p.DIRECTION, 1])
+                to_egress[filled] = direction == np.uint64(1)
+                family = told_as[3]
+                if family == p.EITHER:
+                    family = _family(packet, base, stands, size)
+                to_family[filled] = family
+                to_dst4[filled] = np.uint32(_number(packet, base + stands[p.DST4], size[p.DST4, 1]))
+                high, low = np.uint64(0), np.uint64(0)
+                if size[p.DST6, 1]:
+                    high = eight_octets(packet, base + stands[p.DST6])
+                    low = eight_octets(packet, base + stands[p.DST6] + 8)
+                to_dst6[filled, 0], to_dst6[filled, 1] = high, low
+                begun = _number(packet, base + stands[p.START], size[p.START, 1])
+                ended = _number(packet, base + stands[p.END], size[p.END, 1])
+                start_in, end_in = told_as[0], told_as[1]
+                if size[p.INIT_MS, 1]:  # uptime is told with when it began: milliseconds then
+                    init_ms = _number(packet, base + stands[p.INIT_MS], size[p.INIT_MS, 1])
+                    if start_in == p.UPTIME:
+                        begun, start_in = begun + init_ms, p.MILLISECONDS
+                    if end_in == p.UPTIME:
+                        ended, end_in = ended + init_ms, p.MILLISECONDS
+                to_start[filled] = _seconds(begun, start_in, export_s, uptime_ms, boot_s)
+                to_end[filled] = _seconds(ended, end_in, export_s, uptime_ms, boot_s)
+                if asks:
+                    interval = _own_interval(packet, base, stands, size, bits, bits4) if told_as[4] else 0.0
+                    if interval == 0.0 and samplers_end > samplers_begin:
+                        named = _number(packet, base + stands[p.SAMPLER], size[p.SAMPLER, 1])
+                        interval = _of_number(numbers, intervals, samplers_begin, samplers_end, named)
+                    if interval == 0.0 and interfaces_end > interfaces_begin:
+                        named = _number(packet, base + stands[p.INTERFACE], size[p.INTERFACE, 1])
+                        interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
+                    if interval == 0.0:
+                        interval = alike
+                to_told[filled] = interval > 0.0
+                to_sampling[filled] = max(interval, 1.0)
+                filled += 1
+                where = after
+        # The message as a whole.
+        ahead_s[domain_row] = max(ahead_s[domain_row], export_s - now)
+        heard[peer] += 1
+        totals[T_MESSAGES] += 1
+        totals[T_RECORDS] += flows
+        totals[T_TEMPLATES] += templates
+        totals[T_OPTIONS] += options
+        units, others = flows + options, flows
+        if version == V9:
+            units, others = 1, 1
+        arrival, missing = _judge(sequences[domain_row], head[NUMBER], units, others)
+        totals[T_GAPS] += arrival == _GAP
+        totals[T_LATE] += arrival == _LATE
+        totals[T_RESTARTS] += arrival == _RESTART
+        totals[T_LOST_PACKETS if version == V9 else T_LOST_FLOWS] += missing
+    return AT_END, len(lengths), filled
+
+
+@compiled
+def _after(packet: Octets, at: Whole, octets: Whole, end: Whole) -> Whole:
+    """Where a field ends that begins at `at`; beyond `end` when it does."""
+    if octets != VARIABLE:
+        return at + octets
+    if at >= end:
+        return end + 1
+    length = int(packet[at])
+    at += 1
+    if length == _LONG:
+        if at + 2 > end:
+            return end + 1
+        length = int(_number(packet, at, 2))
+        at += 2
+    return at + length
+
+
+@compiled
+def _family(packet: Octets, base: int, stands: Int64s, size: Int32s) -> int:
+    """What of both families is not all zeros; IPv4 when both are or neither is."""
+    six, four = False, False
+    for place in (p.SRC6, p.DST6):
+        if size[place, 1] and not _zeros(packet, base + stands[place], base + stands[place] + 16):
+            six = True
+    for place in (p.SRC4, p.DST4):
+        if size[place, 1] and not _zeros(packet, base + stands[place], base + stands[place] + 4):
+            four = True
+    return 6 if six and not four else 4
+
+
+@compiled
+def _seconds(  # noqa: PLR0911  one for each unit
+    value: np.uint64, unit: int, export_s: float, uptime_ms: int, boot_s: float
+) -> float:
+    """Unix seconds of start or end; NaN: not told. uptime_ms: of the exporter at export, -1 when it does not tell."""
+    if unit == p.MILLISECONDS:
+        return float(value) / 1e3
+    if unit == p.UPTIME:
+        if uptime_ms < 0:
+            return boot_s + float(value) / 1e3
+        age_ms = (uptime_ms - np.int64(value) + _HALF) % _WRAP - _HALF
+        return export_s - float(age_ms) / 1e3
+    if unit == p.NTP:
+        return float(value) / _WRAP - _NTP_TO_UNIX_S
+    if unit == p.SECONDS:
+        return float(value)
+    if unit == p.BEFORE_EXPORT:
+        return export_s - float(value) / 1e6
+    return np.nan
+
+
+@compiled
+def _own_interval(  # noqa: C901  one branch for each way to tell it
+    packet: Octets,
+    base: int,
+    stands: Int64s,
+    size: Int32s,
+    bits: Unsigned,
+    bits4: npt.NDArray[np.uint32],
+) -> float:
+    """One packet of how many was looked at, by the record's own word; 0: it says nothing usable."""
+    for place in (p.INTERVAL_A, p.INTERVAL_B):
+        if size[place, 1]:
+            told = float(_number(packet, base + stands[place], size[place, 1]))
+            if 1.0 <= told <= _LONGEST_INTERVAL:
+                return told
+    if size[p.PACKET_INTERVAL, 1]:
+        looked_at = float(_number(packet, base + stands[p.PACKET_INTERVAL], size[p.PACKET_INTERVAL, 1]))
+        told = looked_at
+        if size[p.PACKET_SPACE, 1]:
+            space = float(_number(packet, base + stands[p.PACKET_SPACE], size[p.PACKET_SPACE, 1]))
+            told = (looked_at + space) / looked_at if looked_at > 0 else 0.0
+        if 1.0 <= told <= _LONGEST_INTERVAL:
+            return told
+    if size[p.SIZE, 1] and size[p.POPULATION, 1]:
+        part = float(_number(packet, base + stands[p.SIZE], size[p.SIZE, 1]))
+        told = float(_number(packet, base + stands[p.POPULATION], size[p.POPULATION, 1])) / part if part > 0 else 0.0
+        if 1.0 <= told <= _LONGEST_INTERVAL:
+            return told
+    if size[p.PROBABILITY, 1]:
+        if size[p.PROBABILITY, 1] == _DOUBLE:
+            bits[0] = _number(packet, base + stands[p.PROBABILITY], 8)
+            chance = bits.view(np.float64)[0]
+        else:
+            bits4[0] = np.uint32(_number(packet, base + stands[p.PROBABILITY], 4))
+            chance = np.float64(bits4.view(np.float32)[0])
+        told = 1.0 / chance if chance > 0 else 0.0
+        if 1.0 <= told <= _LONGEST_INTERVAL:
+            return told
+    return 0.0
+
+
+@compiled
+def _of_number(numbers: Unsigned, intervals: Floats, begin: int, end: int, number: np.uint64) -> float:
+    """Interval of a number, 0 where it is not known; numbers ascend from `begin` to `end`."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if numbers[middle] < number:
+            low = middle + 1
+        else:
+            high = middle
+    if low < end and numbers[low] == number:
+        return float(intervals[low])
+    return 0.0
