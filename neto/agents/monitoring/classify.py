@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from neto.agents.monitoring.counting import Classes
-from neto.agents.monitoring.lookup import NONE, PrefixTable
+from neto.agents.monitoring.lookup import PrefixTable
 from neto.model.demand_window import CellSpace
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
@@ -42,20 +42,20 @@ class Classifier:
         self.expected = expected_exporters(inventory)
         self.space = cell_space(inventory, peering, intents)
         self._row = self.space.rows[0]
-        own = np.array([self._row.get(target, NONE) for target, _ in self.space.destinations], np.int64)
+        own = np.array([self._row[router.name] for router in inventory.routers for _ in router.prefixes], np.int64)
         self.tables = PrefixTable([prefix for _, prefix in self.space.destinations]).tables
         class_of_dscp = np.full(_DSCPS, len(intents.classes) - 1, np.int64)
         for row, traffic_class in reversed(list(enumerate(intents.classes))):
             class_of_dscp[sorted(traffic_class.dscp)] = row
-        inside = [row << 32 | number for row, r in enumerate(inventory.routers) for number in sorted(r.core_interfaces)]
-        core = np.array(inside, np.int64)  # ascending: router and interface in one
+        core = [sorted(router.core_interfaces) for router in inventory.routers]
         self.kernel = Classes(
             len(self.space.sources),
             len(self.space.destinations),
             len(self.space.classes),
             own,
             class_of_dscp,
-            core,
+            np.cumsum([0, *map(len, core)]),
+            np.array([number for numbers in core for number in numbers], np.uint64),
         )
 
     def source_row(self, router: str) -> int:

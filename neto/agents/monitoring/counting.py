@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from neto.agents.monitoring.lookup import NONE, Tables, find4, find6
+from neto.agents.monitoring.lookup import NONE, Tables, find_all
 from neto.agents.monitoring.spread import lifetime, passed
-from neto.agents.monitoring.tally import Slots, put
 from neto.jit import compiled
 from neto.model.demand_window import Numbers
 
@@ -47,8 +46,8 @@ class Records(NamedTuple):
 class Classes(NamedTuple):
     """What a classifier knows: cells are (source, destination, class).
 
-    own: (destinations,) row of the source that a destination is behind, else NONE. class_of_dscp: (64,).
-    core: ascending, row of a source << 32 | number of an interface inside the WAN.
+    own: (of the first destinations,) row of the source that each is behind, NONE for others. class_of_dscp: (64,).
+    core: numbers of interfaces inside the WAN, those of a source from core_start (sources + 1,) on.
     """
 
     sources: int
@@ -56,7 +55,8 @@ class Classes(NamedTuple):
     classes: int
     own: Numbers
     class_of_dscp: Numbers
-    core: Numbers
+    core_start: Numbers
+    core: Unsigned
 
 
 class Times(NamedTuple):
@@ -68,6 +68,7 @@ class Times(NamedTuple):
     reach_s: float  # a life that ended longer ago is not believed
     by_arrival: bool
     base: int  # of the tally
+    stride: int  # numbers that a window has
     oldest: int  # that is open
     sent_from: int  # from which octets count when they were sent
 
@@ -89,81 +90,95 @@ def weigh(octets: Unsigned, sampling: Floats, most: float, weighed: Numbers) -> 
 
 
 @compiled
-def count(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays would cost more than its work
+def classify(
     records: Records,
-    first: int,
     tables: Tables,
     classes: Classes,
-    times: Times,
-    slots: Slots,
     account: Numbers,
-    by_age: Numbers,
+    keys: Numbers,
     unknown: Numbers,
     unknown_octets: Numbers,
-) -> tuple[int, int, int]:
-    """Count records from `first` on.
+) -> int:
+    """Number each record's cell, or, after the cells, the row of its source where no prefix holds its destination.
 
-    slots: of a tally, added to. account: (ACCOUNTS,) octets, added to. by_age: (reach,) octets by windows ago,
-    added to. unknown, unknown_octets: (records,) written from the front: numbers of prefixes.
-    Returns the record at which the slots were full (not counted), how many unknown there are, and the latest window.
+    account: (ACCOUNTS,) octets, added to. keys: (records,) written; NONE for what is another's to tell or never crosses
+    the WAN. unknown, unknown_octets: (records,) written from the front: numbers of prefixes. Returns how many.
     """
     source, octets, dscp, in_if = records.source, records.octets, records.dscp, records.in_if
     egress, family, dst4, dst6 = records.egress, records.family, records.dst4, records.dst6
-    start, end, skew = records.start, records.end, records.skew_s
-    root, branches, highs, lows, rows6 = tables.root, tables.branches, tables.high, tables.low, tables.rows
     sources, destinations, kinds = classes.sources, classes.destinations, classes.classes
-    own, class_of_dscp, core = classes.own, classes.class_of_dscp, classes.core
-    now, window_s, reach, reach_s = times.now, times.window_s, times.reach, times.reach_s
-    keys, sums, used = slots.keys, slots.sums, slots.used
+    own, class_of_dscp, core_start, core = classes.own, classes.class_of_dscp, classes.core_start, classes.core
     size = sources * destinations * kinds
-    stride = size + sources + 1
-    newest = int(np.floor(now / window_s))
-    earliest = newest - reach
+    find_all(tables, family, dst4, dst6, keys)  # by themselves: then many loads are under way at once
     of_unknown = 0
-    latest = -(1 << 62)
-    most_used = len(keys) // 8 * 5 - reach - 2
-    for index in range(first, len(octets)):
-        if used[0] > most_used:
-            return index, of_unknown, latest
-        amount = int(octets[index])
-        if amount == 0:
-            continue
-        row = int(source[index])
-        ignored = egress[index]
-        if not ignored and len(core):
-            wanted = (row << 32) | int(np.int64(in_if[index]))
-            at = int(np.searchsorted(core, wanted))
-            ignored = at < len(core) and core[at] == wanted
-        if ignored:
+    for index in range(len(octets)):
+        amount, row, found = int(octets[index]), int(source[index]), int(keys[index])
+        keys[index] = NONE
+        if egress[index] or (row < sources and _held(core, core_start[row], core_start[row + 1], in_if[index])):
             account[IGNORED] += amount
             continue
-        # Where it goes.
-        found = NONE
-        if family[index] == _V4:
-            found = find4(root, branches, int(np.int64(dst4[index])))
-        elif family[index] == _V6:
-            found = find6(highs, lows, rows6, dst6[index, 0], dst6[index, 1])
-        known = found != NONE and row < sources
-        if known and own[found] == row:
-            account[LOCAL] += amount
-            continue
-        if known:
-            key = (row * destinations + found) * kinds + int(class_of_dscp[dscp[index] % _DSCPS])
-            account[MATCHED] += amount
-        else:
-            key = size + row
+        if found == NONE or row >= sources:
             account[UNKNOWN] += amount
-            prefix = 0
-            if family[index] == _V4:
-                prefix = int(np.int64(dst4[index])) >> 8
-            elif family[index] == _V6:
-                prefix = int(np.int64(dst6[index, 0] >> np.uint64(16))) | FAMILY
-            unknown[of_unknown], unknown_octets[of_unknown] = prefix | (row << ROW), amount
-            of_unknown += 1
-        # When it was sent.
-        begun, ended = lifetime(start[index], end[index], skew[index], now, reach_s)
-        last = max(int(np.floor(ended / window_s)), earliest)
-        window = max(int(np.floor(begun / window_s)), earliest)
+            keys[index] = size + row
+            unknown[of_unknown] = _prefix(family[index], dst4[index], dst6[index, 0]) | (row << ROW)
+            unknown_octets[of_unknown] = amount
+            of_unknown += amount > 0
+        elif found < len(own) and own[found] == row:
+            account[LOCAL] += amount
+        else:
+            account[MATCHED] += amount
+            keys[index] = (row * destinations + found) * kinds + int(class_of_dscp[dscp[index] % _DSCPS])
+    return of_unknown
+
+
+@compiled
+def _prefix(family: int, address: np.uint32, high: np.uint64) -> int:
+    """Number of the /24 or /48 that holds an address."""
+    if family == _V4:
+        return int(np.int64(address)) >> 8
+    return int(np.int64(high >> np.uint64(16))) | FAMILY if family == _V6 else 0
+
+
+@compiled
+def _held(numbers: Unsigned, begin: int, end: int, number: np.uint64) -> bool:
+    """Whether a number is among those from `begin` to `end`, which are few."""
+    for at in range(begin, end):  # noqa: SIM110  any() is slower compiled
+        if numbers[at] == number:
+            return True
+    return False
+
+
+@compiled
+def cut(  # noqa: C901, PLR0912  one pass: what is counted when is one decision
+    records: Records,
+    keys: Numbers,
+    first: int,
+    times: Times,
+    cells: int,
+    account: Numbers,
+    by_age: Numbers,
+    pieces: Numbers,
+) -> tuple[int, int, int]:
+    """Cut records, from `first` on, at the ends of windows.
+
+    keys: as `classify` writes them; those from `cells` on are unknown. by_age: (reach,) octets by windows ago, too.
+    pieces: (2, room) written from the front: window * stride + key, window 0 being the tally's first, and octets.
+    Returns the record that found no room, how many pieces there are, and the latest window.
+    """
+    octets, start, end, skew_s = records.octets, records.start, records.end, records.skew_s
+    now, window_s, reach, reach_s = times.now, times.window_s, times.reach, times.reach_s
+    base, oldest, sent_from, stride = times.base, times.oldest, times.sent_from, times.stride
+    newest = int(np.floor(now / window_s))
+    earliest = newest - reach
+    count, latest, room = 0, -(1 << 62), pieces.shape[1] - reach - 2
+    for index in range(first, len(octets)):
+        amount, key = int(octets[index]), int(keys[index])
+        if amount == 0 or key == NONE:
+            continue
+        if count > room:
+            return index, count, latest
+        begun, ended = lifetime(start[index], end[index], skew_s[index], now, reach_s)
+        window, last = max(int(np.floor(begun / window_s)), earliest), max(int(np.floor(ended / window_s)), earliest)
         told = 0
         while True:
             by_then = amount
@@ -174,21 +189,23 @@ def count(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays w
             age = max(newest - window, 0)
             if age < reach:
                 by_age[age] += piece
-            if not times.by_arrival:
-                if window < times.sent_from:
-                    account[BEFORE] += piece
-                    account[MATCHED if known else UNKNOWN] -= piece
-                elif piece:
-                    if window < times.oldest:
-                        account[LATE] += piece
-                    counted_in = max(window, times.oldest)
-                    latest = max(latest, counted_in)
-                    put(keys, sums, used, (counted_in - times.base) * stride + key, piece)
+            counted_in = max(window, oldest)
+            if times.by_arrival:
+                if window >= last:
+                    piece, counted_in = amount, max(newest, oldest)
+                else:
+                    piece = 0
+            elif window < sent_from:
+                account[BEFORE] += piece
+                account[MATCHED if key < cells else UNKNOWN] -= piece
+                piece = 0
+            elif window < oldest:
+                account[LATE] += piece
+            if piece:
+                latest = max(latest, counted_in)
+                pieces[0, count], pieces[1, count] = (counted_in - base) * stride + key, piece
+                count += 1
             if window >= last:
                 break
             window += 1
-        if times.by_arrival:
-            counted_in = max(newest, times.oldest)
-            latest = max(latest, counted_in)
-            put(keys, sums, used, (counted_in - times.base) * stride + key, amount)
-    return len(octets), of_unknown, latest
+    return len(octets), count, latest

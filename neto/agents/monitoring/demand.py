@@ -32,7 +32,8 @@ from neto.agents.monitoring.counting import (
     UNKNOWN,
     Records,
     Times,
-    count,
+    classify,
+    cut,
     weigh,
 )
 from neto.agents.monitoring.lag import Lag
@@ -45,6 +46,7 @@ from neto.wire.netflow import Flows
 
 ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
 _MOST_OCTETS = float(1 << 46)  # in one record, sampling applied; more is no measurement (70 terabytes)
+_PIECES = 1 << 14  # room for them
 _MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
 
 
@@ -103,6 +105,8 @@ class FlowAggregator:
         self._began = 0.0  # when we began to count by arrival
         self._sent_from = 0  # number of the window from which octets count when they were sent
         self._open_octets = 0
+        self._rows: Numbers = np.empty((4, 0), np.int64)
+        self._pieces = np.empty((2, self._reach + _PIECES), np.int64)
         self._heard: dict[str, float] = {}  # when each router's exports last came
         self._tell_sampling: set[str] = set()  # routers that ever told it
         self._untold: Counter[str] = Counter()  # their records that do not, since a window was closed
@@ -148,21 +152,21 @@ class FlowAggregator:
         )
         times = Times(
             *(now, self._window_s, self._reach, self._reach * self._window_s, self._by_arrival),
-            *(self._base, self._oldest, self._sent_from),
+            *(self._base, self._tally.stride, self._oldest, self._sent_from),
         )
         account, by_age = np.zeros(ACCOUNTS, np.int64), np.zeros(self._reach, np.int64)
-        unknown, unknown_octets = np.empty(len(batch), np.int64), np.empty(len(batch), np.int64)
-        tables, classes, at = self._classifier.tables, self._classifier.kernel, 0
-        while True:
-            at, found, latest = count(
-                records, at, tables, classes, times, self._tally.slots, account, by_age, unknown, unknown_octets
-            )
+        _, keys, unknown, unknown_octets = self._room(len(batch))
+        found = classify(
+            records, self._classifier.tables, self._classifier.kernel, account, keys, unknown, unknown_octets
+        )
+        if found:
+            self._unknown.add(unknown[:found], unknown_octets[:found])
+        pieces = self._pieces
+        at, cells = 0, self._classifier.space.size
+        while at < len(batch):
+            at, count, latest = cut(records, keys, at, times, cells, account, by_age, pieces)
             self._latest = max(self._latest, latest)
-            if found:
-                self._unknown.add(unknown[:found], unknown_octets[:found])
-            if at == len(batch):
-                break
-            self._tally.grow()
+            self._tally.add(pieces[0, :count], pieces[1, :count])
         self._take_account(account)
         self._learn(by_age, int(now // self._window_s), now)
 
@@ -219,9 +223,16 @@ class FlowAggregator:
         while self._oldest is not None and self._oldest <= self._latest:
             self._close(self._oldest)
 
+    def _room(self, count: int) -> Numbers:
+        """Four rows to write on, (4, count); what stands there is lost the next time."""
+        if count > self._rows.shape[1]:
+            self._rows = np.empty((4, 2 * count), np.int64)
+        rows: Numbers = self._rows[:, :count]
+        return rows
+
     def _weigh(self, batch: Batch) -> Numbers:
         """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
-        octets = np.empty(len(batch), np.int64)
+        octets = self._room(len(batch))[0]
         total, beyond = weigh(batch.octets, batch.sampling, _MOST_OCTETS, octets)
         if self._open_octets + total > _MOST_OPEN:
             beyond, octets, total = beyond + total, np.zeros_like(octets), 0

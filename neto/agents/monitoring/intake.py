@@ -16,7 +16,7 @@ from neto.model.intent import Intents, TrafficClass
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.wire.netflow import Decoder
-from neto.wire.netflow.bulk import BulkDecoder, Single
+from neto.wire.netflow.bulk import ROOM, BulkDecoder, Single
 from neto.wire.netflow.kernel import Columns
 
 
@@ -33,6 +33,8 @@ class Intake:
         self._routers = tuple(routers.values())
         self._sources = np.array([aggregator.source_row(router) for router in self._routers], np.int64)
         self._skew_s: npt.NDArray[np.float64] = np.zeros(0)  # by row of a domain
+        self._source = np.empty(ROOM, np.int64)  # of each record that is counted at once
+        self._skew = np.empty(ROOM)
 
     def take(self, slots: Slots, now: float) -> tuple[list[str], list[tuple[str, str]]]:
         """Take in every datagram that is there, at `now` (unix seconds).
@@ -57,24 +59,26 @@ class Intake:
 
     def _count(self, columns: Columns, now: float) -> None:
         self._hear(now)
-        told = np.bincount(columns.peer, columns.told, len(self._routers))
-        records = np.bincount(columns.peer, minlength=len(self._routers))
-        for row in np.flatnonzero(records).tolist():
-            known = int(told[row])
-            self._aggregator.note_sampling(self._routers[row], known, int(records[row]) - known)
+        count = len(columns.octets)
+        sources, skew_s = self._source[:count], self._skew[:count]
+        self._sources.take(columns.peer, out=sources, mode="clip")
+        self._skew_s.take(columns.domain, out=skew_s, mode="clip")
         batch = Batch(
-            self._sources[columns.peer],
+            sources,
             *(columns.octets, columns.sampling, columns.dscp, columns.in_if, columns.egress),
             *(columns.family, columns.dst4, columns.dst6, columns.start, columns.end),
-            self._skew_s[columns.domain],
+            skew_s,
         )
         self._aggregator.count(batch, now)
 
     def _hear(self, now: float) -> None:
         """Tell who was heard, and take in what export times say of exporters' clocks."""
         heard = self._bulk.heard
-        for row in np.flatnonzero(heard).tolist():
-            self._aggregator.heard(self._routers[row], now)
+        for row in np.flatnonzero(heard.any(axis=1)).tolist():
+            messages, told, untold = heard[row].tolist()
+            if messages:
+                self._aggregator.heard(self._routers[row], now)
+            self._aggregator.note_sampling(self._routers[row], told, untold)
         heard[:] = 0
         domains, ahead_s = self._bulk.domains, self._bulk.ahead_s
         if len(self._skew_s) != len(domains):

@@ -54,11 +54,16 @@ class PrefixTable:
 
     def find4(self, addresses: npt.NDArray[np.uint32]) -> Rows:
         """Rows of IPv4 addresses, host order, (n,); NONE where no prefix holds one."""
-        return _all4(self.tables, addresses)
+        return self._find(_V4, addresses, np.zeros((len(addresses), 2), np.uint64))
 
     def find6(self, addresses: Words) -> Rows:
         """Rows of IPv6 addresses, (n, 2) halves in host order; NONE where no prefix holds one."""
-        return _all6(self.tables, addresses)
+        return self._find(_V6, np.zeros(len(addresses), np.uint32), addresses)
+
+    def _find(self, version: int, dst4: npt.NDArray[np.uint32], dst6: Words) -> Rows:
+        rows = np.empty(len(dst4), np.int64)
+        find_all(self.tables, np.full(len(dst4), version, np.uint8), dst4, dst6, rows)
+        return rows
 
 
 @compiled
@@ -87,21 +92,18 @@ def find6(highs: Words, lows: Words, rows: Int32s, high: np.uint64, low: np.uint
 
 
 @compiled
-def _all4(tables: Tables, addresses: npt.NDArray[np.uint32]) -> Rows:
-    rows = np.empty(len(addresses), np.int64)
-    root, branches = tables.root, tables.branches
-    for index in range(len(addresses)):
-        rows[index] = find4(root, branches, int(np.int64(addresses[index])))
-    return rows
-
-
-@compiled
-def _all6(tables: Tables, addresses: Words) -> Rows:
-    rows = np.empty(len(addresses), np.int64)
-    highs, lows, their = tables.high, tables.low, tables.rows
-    for index in range(len(addresses)):
-        rows[index] = find6(highs, lows, their, addresses[index, 0], addresses[index, 1])
-    return rows
+def find_all(
+    tables: Tables, family: npt.NDArray[np.uint8], dst4: npt.NDArray[np.uint32], dst6: Words, to: Rows
+) -> None:
+    """Write the row of each address, IPv4's or IPv6's as its family says, into `to`: (n,)."""
+    root, branches, highs, lows, rows = tables.root, tables.branches, tables.high, tables.low, tables.rows
+    for index in range(len(family)):
+        found = NONE
+        if family[index] == _V4:
+            found = find4(root, branches, int(np.int64(dst4[index])))
+        elif family[index] == _V6:
+            found = find6(highs, lows, rows, dst6[index, 0], dst6[index, 1])
+        to[index] = found
 
 
 def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
+import numpy.typing as npt
 
 from neto.jit import compiled
 from neto.model.demand_window import NONE, Numbers
 
 _FEWEST = 1 << 13  # slots
 _MIX = 0x9E3779B97F4A7C15
-
-
-class Slots(NamedTuple):
-    """A hash table with open addressing: keys, NONE where a slot is free, and sums, (slots,) each; used: (1,)."""
-
-    keys: Numbers
-    sums: Numbers
-    used: Numbers
 
 
 class Tally:
@@ -29,25 +20,25 @@ class Tally:
 
     def __init__(self, stride: int) -> None:
         self.stride = stride
-        self.slots = _free(_FEWEST)
+        self._slots = _free(_FEWEST)  # a hash table with open addressing: key, NONE where a slot is free, and sum
+        self._used = 0
 
     def add(self, keys: Numbers, octets: Numbers) -> None:
         """Count octets by number, at least 0, (n,) each."""
-        while self.slots.used[0] + len(keys) > len(self.slots.keys) // 2:
-            self.grow()
-        _put_all(self.slots.keys, self.slots.sums, self.slots.used, keys, octets)
-
-    def grow(self) -> None:
-        """Make room for as much again."""
-        self._keep(self.slots.keys != NONE, 2 * len(self.slots.keys))
+        if self._used + len(keys) > len(self._slots) // 2:
+            slots = len(self._slots)
+            while self._used + len(keys) > slots // 4:
+                slots *= 2
+            self._keep(self._slots[:, 0] != NONE, slots)
+        self._used += _put(self._slots, keys, octets)
 
     def take(self, window: int) -> tuple[Numbers, Numbers]:
         """Take out everything up to the end of a window: numbers within their window, ascending, and sums."""
         end = (window + 1) * self.stride
         taken = self._sorted(0, end)
-        held = self.slots.keys >= end
-        slots = len(self.slots.keys)
-        while slots > _FEWEST and np.count_nonzero(held) * 8 < slots and len(taken[0]) * 8 < slots:
+        held = self._slots[:, 0] >= end
+        slots = len(self._slots)
+        while slots > _FEWEST and max(int(np.count_nonzero(held)), len(taken[0])) * 8 < slots:
             slots //= 2
         self._keep(held, slots)
         return taken
@@ -57,37 +48,35 @@ class Tally:
         return self._sorted(window * self.stride, (window + 1) * self.stride)
 
     def _sorted(self, begin: int, end: int) -> tuple[Numbers, Numbers]:
-        chosen = np.flatnonzero((self.slots.keys >= begin) & (self.slots.keys < end))
-        keys = self.slots.keys[chosen]
-        order = np.argsort(keys)
-        return keys[order] % self.stride, self.slots.sums[chosen[order]]
+        keys = self._slots[:, 0]
+        chosen = self._slots[(keys >= begin) & (keys < end)]
+        chosen = chosen[np.argsort(chosen[:, 0])]
+        return chosen[:, 0] % self.stride, np.ascontiguousarray(chosen[:, 1])
 
-    def _keep(self, which: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], slots: int) -> None:
-        keys, sums = self.slots.keys[which], self.slots.sums[which]
-        self.slots = _free(slots)
-        _put_all(self.slots.keys, self.slots.sums, self.slots.used, keys, sums)
-
-
-@compiled
-def put(keys: Numbers, sums: Numbers, used: Numbers, key: int, octets: int) -> None:
-    """Count octets by a number; there must be a free slot."""
-    mask = len(keys) - 1
-    slot = np.int64((np.uint64(key) * np.uint64(_MIX)) >> np.uint64(32)) & mask
-    while keys[slot] != key:
-        if keys[slot] == NONE:
-            keys[slot] = key
-            sums[slot] = 0
-            used[0] += 1
-            break
-        slot = (slot + 1) & mask
-    sums[slot] += octets
+    def _keep(self, which: npt.NDArray[np.bool_], slots: int) -> None:
+        kept = self._slots[which]
+        self._slots = _free(slots)
+        self._used = _put(self._slots, np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]))
 
 
 @compiled
-def _put_all(keys: Numbers, sums: Numbers, used: Numbers, more: Numbers, octets: Numbers) -> None:
-    for index in range(len(more)):
-        put(keys, sums, used, more[index], octets[index])
+def _put(slots: Numbers, keys: Numbers, octets: Numbers) -> int:
+    """Count octets by number; there must be free slots. Returns how many were taken."""
+    taken, mask = 0, len(slots) - 1
+    for index in range(len(keys)):
+        key = keys[index]
+        slot = np.int64((np.uint64(key) * np.uint64(_MIX)) >> np.uint64(32)) & mask
+        while slots[slot, 0] != key:
+            if slots[slot, 0] == NONE:
+                slots[slot, 0] = key
+                taken += 1
+                break
+            slot = (slot + 1) & mask
+        slots[slot, 1] += octets[index]
+    return taken
 
 
-def _free(slots: int) -> Slots:
-    return Slots(np.full(slots, NONE, np.int64), np.zeros(slots, np.int64), np.zeros(1, np.int64))
+def _free(slots: int) -> Numbers:
+    free = np.zeros((slots, 2), np.int64)
+    free[:, 0] = NONE
+    return free

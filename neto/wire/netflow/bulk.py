@@ -46,7 +46,7 @@ class BulkDecoder:
         self.exporters = tuple(exporters)
         self.domains: list[Domain] = []  # by row of `Columns.domain`, until the next packets are read
         self.ahead_s = np.full(_DOMAINS, -np.inf)  # most that each domain's export times were ahead, since it was reset
-        self.heard: Int64s = np.zeros(len(self.exporters), np.int64)  # messages of each exporter, since it was reset
+        self.heard: Int64s = np.zeros((len(self.exporters), kernel.HEARD), np.int64)  # since it was reset
         self._out = _columns(ROOM)
         self._totals: Int64s = np.zeros(kernel.TOTALS, np.int64)
         self._asked: Int64s = np.zeros(3, np.int64)
@@ -97,7 +97,7 @@ class BulkDecoder:
         self._count()
         decoded = self.decoder.decode(packet, address, now)
         state = self.decoder.exporters[address]
-        self.heard[peer] += not decoded.problems
+        self.heard[peer, kernel.MESSAGES] += not decoded.problems
         if state.revision != self._revision[peer]:
             self._revision[peer] = state.revision
             self._streams.layout[self._peer == peer] = -1
@@ -276,7 +276,6 @@ def _columns(room: int) -> Columns:
         domain=np.zeros(room, np.int32),
         octets=np.zeros(room, np.uint64),
         sampling=np.ones(room),
-        told=np.zeros(room, np.bool_),
         dscp=np.zeros(room, np.int64),
         in_if=np.zeros(room, np.uint64),
         egress=np.zeros(room, np.bool_),

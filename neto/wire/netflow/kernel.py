@@ -41,6 +41,9 @@ _NTP_TO_UNIX_S = 2_208_988_800
 _V5_RECORD, _V5_HEADER, _V9_HEADER, _IPFIX_HEADER = 48, 24, 20, 16
 _SHORTEST_HEADER = _IPFIX_HEADER
 NO_UPTIME = -1
+# Of each exporter: messages, and records whose sampling was told or not.
+MESSAGES, TOLD, NOT_TOLD = range(3)
+HEARD = 3
 # Of a header, and of a set.
 VERSION, BEGIN, END, NUMBER, DOMAIN, UPTIME_MS = range(6)
 HEAD = 6
@@ -84,7 +87,6 @@ class Columns(NamedTuple):
     domain: Int32s  # row of the domain's sequence
     octets: Unsigned
     sampling: Floats
-    told: npt.NDArray[np.bool_]  # whether sampling was
     dscp: Int64s
     in_if: Unsigned
     egress: npt.NDArray[np.bool_]
@@ -260,11 +262,11 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
 
     packets: (packets, octets). lengths, peers: (packets,); a packet of peer -1 is left out. sequences: (domains,
     sequence.STATE), changed. ahead_s: (domains,) raised to the most that an export time was ahead of `now`. filled:
-    rows of `out` that are taken. totals: (TOTALS,) added to. heard: (peers,) messages of each, added to.
+    rows of `out` that are taken. totals: (TOTALS,) added to. heard: (peers, HEARD) added to.
     Returns why it stopped, at which packet (not read), and how many rows of `out` are taken then.
     """
     # Taken out of their tuples once: a kernel counts references to an array each time it is.
-    to_peer, to_domain, to_octets, to_sampling, to_told = out.peer, out.domain, out.octets, out.sampling, out.told
+    to_peer, to_domain, to_octets, to_sampling = out.peer, out.domain, out.octets, out.sampling
     to_dscp, to_in_if, to_egress, to_family = out.dscp, out.in_if, out.egress, out.family
     to_dst4, to_dst6, to_start, to_end = out.dst4, out.dst6, out.start, out.end
     plans_length, plans_place, plans_told_as = plans.length, plans.place, plans.told_as
@@ -382,13 +384,13 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
                         interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
                     if interval == 0.0:
                         interval = alike
-                to_told[filled] = interval > 0.0
+                heard[peer, TOLD if interval > 0.0 else NOT_TOLD] += 1
                 to_sampling[filled] = max(interval, 1.0)
                 filled += 1
                 where = after
         # The message as a whole.
         ahead_s[domain_row] = max(ahead_s[domain_row], export_s - now)
-        heard[peer] += 1
+        heard[peer, MESSAGES] += 1
         totals[T_MESSAGES] += 1
         totals[T_RECORDS] += flows
         totals[T_TEMPLATES] += templates

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from neto.wire.netflow import Decoder
+from neto.wire.netflow import Decoder, kernel
 from neto.wire.netflow.bulk import BulkDecoder, Single
 from tests.wire.netflow.packets import (
     a_set,
@@ -22,7 +22,6 @@ from tests.wire.netflow.packets import (
 )
 
 EXPORTERS = ("192.0.2.1", "192.0.2.2", "2001:db8::3")
-COLUMNS = ("octets", "sampling", "told", "dscp", "in_if", "egress", "family", "dst4", "dst6", "start", "end")
 
 
 def rows(exporter, domain, columns):
@@ -35,7 +34,7 @@ def of_flows(flows):
     v4 = np.zeros(count, np.uint32) if flows.dst4 is None else np.where(family == 4, flows.dst4, 0)
     v6 = np.zeros(count, "S16") if flows.dst6 is None else np.where(family == 6, flows.dst6, b"")
     columns = [
-        *(flows.octets, flows.sampling, flows.sampling_told, flows.tos >> np.uint64(2), flows.in_if, flows.egress),
+        *(flows.octets, flows.sampling, flows.tos >> np.uint64(2), flows.in_if, flows.egress),
         *(family, v4, v6, flows.start, flows.end),
     ]
     return rows(flows.exporter, flows.domain, [column.tolist() for column in columns])
@@ -45,7 +44,7 @@ def of_columns(columns, domains, exporters):
     v4 = np.where(columns.family == 4, columns.dst4, 0)
     v6 = np.where(columns.family == 6, columns.dst6.byteswap().view("S16")[:, 0], b"")
     wanted = [
-        *(columns.octets, columns.sampling, columns.told, columns.dscp, columns.in_if, columns.egress),
+        *(columns.octets, columns.sampling, columns.dscp, columns.in_if, columns.egress),
         *(columns.family, v4, v6, columns.start, columns.end),
     ]
     told = rows("", 0, [column.tolist() for column in wanted])
@@ -62,14 +61,16 @@ class Both:
         self.by_kernel = 0
 
     def read(self, packets, peers=None, now=1_000.0):
+        by_kernel = self.by_kernel
         peers = np.array([0] * len(packets) if peers is None else peers, np.int32)
-        expected, problems = [], []
+        expected, problems, sampling_told = [], [], 0
         for packet, peer in zip(packets, peers, strict=True):
             decoded = self.single.decode(packet, self.exporters[peer], now)
             problems += map(str, decoded.problems)
             for flows in decoded.flows:
                 expected += of_flows(flows)
-        told, said = [], []
+                sampling_told += int(flows.sampling_told.sum())
+        told, said, also_told = [], [], 0
         slots = np.full((len(packets), 8 + max(map(len, packets))), 0xEE, np.uint8)
         for slot, packet in zip(slots, packets, strict=True):
             slot[: len(packet)] = np.frombuffer(packet, np.uint8)
@@ -78,10 +79,15 @@ class Both:
                 said += map(str, part.decoded.problems)
                 for flows in part.decoded.flows:
                     told += of_flows(flows)
+                    also_told += int(flows.sampling_told.sum())
             else:
                 self.by_kernel += len(part.octets)
                 told += of_columns(part, self.bulk.domains, self.exporters)
         assert sorted(told) == sorted(expected)
+        heard = self.bulk.heard.sum(axis=0)
+        assert heard[kernel.TOLD] + also_told == sampling_told
+        assert heard[kernel.TOLD] + heard[kernel.NOT_TOLD] == self.by_kernel - by_kernel
+        self.bulk.heard[:] = 0
         assert said == problems
         assert self.bulk.decoder.counters.as_dict() == self.single.counters.as_dict()
         assert _remembered(self.bulk.decoder) == _remembered(self.single)
