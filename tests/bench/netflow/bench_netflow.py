@@ -7,6 +7,7 @@ still while its queue is filled, so that it works at full speed whoever is the f
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -102,8 +103,10 @@ def prefixes(tmp_path_factory):
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
+def stack(tmp_path) -> Iterator[ExitStack]:
+    """What is to be ended, and what peers store to be forgotten after it."""
     with ExitStack() as held:
+        held.callback(shutil.rmtree, tmp_path)
         yield held
 
 
@@ -124,17 +127,17 @@ def settle(receivers, streams) -> None:
 
 def test_flows_a_second_of_one_core(report, prefixes, stack, tmp_path):
     table, file = prefixes
-    own = [Ours(file), Ours(file, "NetO, forced", FORCED)]
+    own = [stack.enter_context(closing(Ours(file, *each))) for each in ((), ("NetO, forced", FORCED))]
     peers = []
     for peer in (partial(Nfcapd, tmp_path / "nfcapd"), partial(Nfacctd, tmp_path / "nfacctd", table)):
         if missing := peer.func.missing():
             report.say(f"LEFT OUT: {missing}")
         else:
-            peers.append(peer())
-    receivers = [stack.enter_context(closing(each)) for each in (*own, *peers)]
+            peers.append(stack.enter_context(closing(peer())))
+    receivers = [*own, *peers]
     for each in receivers:
         each.listening()
-    report.say(f"NetO builds its table of {len(table.begins4) + len(table.begins6):,} prefixes in {own[0].built}")
+    report.say(f"NetO is made for {len(table.begins4) + len(table.begins6):,} prefixes in {own[0].built_s:.1f} s")
     settle(own, uniform(10, table, 100_000, domain=7))
     for name, version in VERSIONS.items():
         stream = uniform(version, table, FLOWS)
@@ -197,11 +200,11 @@ def proved(report, peer) -> None:
 
 def test_many_exporters_and_templates(report, prefixes, stack, tmp_path):
     table, file = prefixes
-    own = [Ours(file, "uniform v9"), Ours(file, "mixed")]
+    own = [stack.enter_context(closing(Ours(file, name))) for name in ("uniform v9", "mixed")]
     if missing := Nfcapd.missing():
         report.say(f"LEFT OUT: {missing}")
-    peers = [] if missing else [Nfcapd(tmp_path / "nfcapd")]
-    receivers = [stack.enter_context(closing(each)).listening() for each in (*own, *peers)]
+    peers = [] if missing else [stack.enter_context(closing(Nfcapd(tmp_path / "nfcapd")))]
+    receivers = [each.listening() for each in (*own, *peers)]
     settle(own, uniform(10, table, 100_000, domain=7))
     streams = [uniform(9, table, FLOWS), *[mixed(table, FLOWS // 2)] * (1 + len(peers))]
     turns = [stack.enter_context(closing(Turns(*each))) for each in zip(receivers, streams, strict=True)]
@@ -249,10 +252,8 @@ def test_what_little_traffic_costs(report, prefixes, stack, tmp_path):
     if missing := Nfcapd.missing():
         report.say(f"LEFT OUT: {missing}")
         pytest.skip(missing)
-    receivers = [
-        stack.enter_context(closing(each)).listening()
-        for each in (Ours(file, "NetO, default", 0), Nfcapd(tmp_path / "nfcapd"))
-    ]
+    ours = stack.enter_context(closing(Ours(file, "NetO, default", 0))).listening()
+    receivers = [ours, stack.enter_context(closing(Nfcapd(tmp_path / "nfcapd"))).listening()]
     settle(receivers[:1], uniform(10, table, 100_000, domain=7))
     stream = uniform(9, table, 500_000)
     senders = [stack.enter_context(closing(Sender(stream, each.port))) for each in receivers]

@@ -127,7 +127,7 @@ class Ours(Receiver):
         command = [sys.executable, Path(__file__).with_name("collector.py"), table, str(self.port), str(buffer)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None, "text": True, "cwd": ROOT}
         super().__init__(command, buffer or 16 << 20, **pipes)
-        self.built = json.loads(self.process.stdout.readline())
+        self.built_s = json.loads(self.process.stdout.readline())["built_s"]
 
     def ask(self, what: str = "") -> dict:
         self.process.stdin.write(what + "\n")
