@@ -232,7 +232,7 @@ class FlowAggregator:
 
     def _weigh(self, batch: Batch) -> Numbers:
         """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
-        octets = self._room(len(batch))[0]
+        octets: Numbers = self._room(len(batch))[0]
         total, beyond = weigh(batch.octets, batch.sampling, _MOST_OCTETS, octets)
         if self._open_octets + total > _MOST_OPEN:
             beyond, octets, total = beyond + total, np.zeros_like(octets), 0

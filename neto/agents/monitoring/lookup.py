@@ -109,15 +109,17 @@ def find_all(
 def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:
     """First addresses, in halves, and rows of intervals that cover everything, ascending."""
     chosen = [(row, prefix) for row, prefix in enumerate(prefixes) if prefix.version == version]
-    begins = [int(prefix.network_address) for _, prefix in chosen]
-    lasts = [int(prefix.broadcast_address) for _, prefix in chosen]
-    columns = [np.array([value >> 64 for value in begins], np.uint64), np.array([v & _HALF for v in begins], np.uint64)]
-    columns += [np.array([value >> 64 for value in lasts], np.uint64), np.array([v & _HALF for v in lasts], np.uint64)]
     row = np.array([row for row, _ in chosen], np.int32)
     length = np.array([prefix.prefixlen for _, prefix in chosen], np.int64)
-    order = np.lexsort((row, length, columns[1], columns[0]))
-    high, low, last_high, last_low = (column[order] for column in columns)
-    return _flatten(high, low, last_high, last_low, row[order])
+    begins = [int(prefix.network_address) for _, prefix in chosen]
+    high = np.array([begin >> 64 for begin in begins], np.uint64)
+    low = np.array([begin & _HALF for begin in begins], np.uint64)
+    bits = 32 if version == _V4 else 128
+    hosts = [(1 << (bits - each)) - 1 for each in range(bits + 1)]  # by a prefix's length
+    last_high = high | np.array([host >> 64 for host in hosts], np.uint64)[length]
+    last_low = low | np.array([host & _HALF for host in hosts], np.uint64)[length]
+    order = np.lexsort((row, length, low, high))
+    return _flatten(high[order], low[order], last_high[order], last_low[order], row[order])
 
 
 @compiled
