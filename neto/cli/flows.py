@@ -22,6 +22,7 @@ from rich.text import Text
 from neto.cli.tables import table
 from neto.errors import InputError, Problem
 from neto.wire.netflow import Decoder, Flows
+from neto.wire.netflow.templates import SFLOW
 from neto.wire.pcap import Capture, is_capture
 
 FORMAT = "neto-flows/1"
@@ -37,7 +38,7 @@ def flows(
     files: Annotated[list[Path], typer.Argument(help="Captures (.pcap), else one UDP payload a file; in this order.")],
     out: Annotated[Path | None, typer.Option("--json", help="Write every flow here; - for standard output.")] = None,
 ) -> None:
-    """Decode captured NetFlow v5, v9 and IPFIX packets."""
+    """Decode captured NetFlow v5, v9, IPFIX and sFlow v5 packets."""
     reading = Reading()
     sources = [_source(path) for path in files]
     problems = [source for source in sources if isinstance(source, Problem)]
@@ -200,7 +201,7 @@ def _rows(batch: Flows) -> Iterator[Flow]:
     for src, dst, octets, packets, tos, in_if, out_if, sampling, told, start, end in columns:
         yield {
             "exporter": batch.exporter,
-            "version": batch.version,
+            "version": "sflow" if batch.version == SFLOW else batch.version,
             "domain": batch.domain,
             "template": batch.template,
             "src": src,
@@ -239,7 +240,7 @@ def _report(reading: Reading) -> RenderableType:
         "Exporters",
         ("exporter", "version", "domain", "records"),
         (
-            (exporter, str(version), str(domain), f"{count:,}")
+            (exporter, "sflow" if version == SFLOW else str(version), str(domain), f"{count:,}")
             for (exporter, version, domain), count in reading.records.most_common(_LARGEST)
         ),
         right=("version", "domain", "records"),

@@ -10,11 +10,12 @@ from neto.agents.monitoring.clocks import Clocks
 from neto.model.demand import ExporterHealth
 from neto.wire.netflow import Decoder
 from neto.wire.netflow.sequence import Losses
+from neto.wire.netflow.templates import IPFIX, SFLOW, V5, V9
 
 MAX_LOSS = 0.05  # share of what an exporter sent
 
 _Domain = tuple[str, int, int]  # exporter, version, observation domain
-_NAMES = {5: "v5", 9: "v9", 10: "ipfix"}
+_NAMES = {V5: "v5", V9: "v9", IPFIX: "ipfix", SFLOW: "sflow"}
 
 
 class Health:

@@ -1,4 +1,4 @@
-"""Datagrams -> flow records. NetFlow v5, v9 (RFC 3954), IPFIX (RFC 7011).
+"""Datagrams -> flow records. NetFlow v5, v9 (RFC 3954), IPFIX (RFC 7011), sFlow 5.
 
 What is malformed becomes a WireError in the answer and a number in `counters`: nothing is raised, and what stands
 beside it in the same datagram is decoded still. State is kept by (exporter, version, observation domain).
@@ -14,13 +14,14 @@ import numpy as np
 
 from neto.errors import WireError
 from neto.wire.netflow import elements as e
-from neto.wire.netflow import v5
+from neto.wire.netflow import sflow, v5
 from neto.wire.netflow.records import Clock, Flows, Records
 from neto.wire.netflow.sequence import Arrival
 from neto.wire.netflow.state import Exporter, Exporters, TemplateKey, WaitingRoom, WaitingSet
 from neto.wire.netflow.templates import (
     FIRST_DATA_SET,
     IPFIX,
+    SFLOW,
     V5,
     V9,
     Layout,
@@ -49,9 +50,10 @@ class Counters:
     reserved_sets: int = 0  # sets of a kind that no version defines
     gaps: int = 0  # in sequence numbers
     lost_flows: int = 0  # v5: flows, IPFIX: data records, as sequence numbers say
-    lost_packets: int = 0  # v9
+    lost_packets: int = 0  # v9 and sFlow
     late_messages: int = 0
     restarts: int = 0  # of a sequence
+    other_samples: int = 0  # of sFlow: counters, and packets that are not IP
 
     def as_dict(self) -> dict[str, int]:
         """Every counter by name."""
@@ -134,9 +136,11 @@ class Decoder:
             return self._v9(packet, exporter, now, work)
         if version == IPFIX:
             return self._ipfix(packet, exporter, now, work)
+        if packet[:4] == sflow.HEADER:
+            return self._sflow(packet, exporter, now, work)
         if version < 0:
             raise WireError(f"{len(packet)} octets; expected a version and a header")
-        raise WireError(f"version {version}; expected NetFlow 5 or 9, or IPFIX (10)")
+        raise WireError(f"version {version}; expected NetFlow 5 or 9, IPFIX (10), or sFlow 5")
 
     def _v5(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
         if len(packet) < v5.HEADER.size:
@@ -191,6 +195,19 @@ class Decoder:
         units = self._sets(packet[_IPFIX_HEADER.size : length], message, work)
         self._arrived(message, units if length <= len(packet) else None)
         return packet[length:]
+
+    def _sflow(self, packet: memoryview, exporter: str, now: float, work: _Work) -> memoryview:
+        datagram = sflow.parse(packet)
+        self.counters.messages += 1
+        self.counters.other_samples += datagram.others
+        message = _Message(exporter, SFLOW, datagram.sub_agent, datagram.sequence, Clock(now), now)
+        rows, _ = sflow.LAYOUT.view([memoryview(datagram.rows)])
+        if len(rows):
+            self._emit(0, Records(rows), message, self._exporters[exporter], work)
+        if datagram.problem is not None:
+            work.problems.append(datagram.problem)
+        self._arrived(message, (1,))
+        return packet[len(packet) :]
 
     def _sets(self, body: memoryview, message: _Message, work: _Work) -> tuple[int, ...] | None:
         """Decode every set of a message; return how many data records it held: all, and those of flows.
@@ -280,13 +297,17 @@ class Decoder:
     ) -> int | None:
         """Decode the flow records of one template; return how many there are."""
         records, whole = _view(number, layout, contents, work)
-        self.counters.records += len(records)
         if len(records):
-            domain = message.domain
-            sampling, told = state.samplers.of(domain, number, records)
-            clock = message.clock if message.version == V9 else replace(message.clock, boot_s=state.boot_s(domain))
-            work.flows.append(Flows(message.exporter, message.version, domain, number, records, clock, sampling, told))
+            self._emit(number, records, message, state, work)
         return len(records) if whole else None
+
+    def _emit(self, number: int, records: Records, message: _Message, state: Exporter, work: _Work) -> None:
+        """Tell of flow records."""
+        self.counters.records += len(records)
+        domain = message.domain
+        sampling, told = state.samplers.of(domain, number, records)
+        clock = message.clock if message.version == V9 else replace(message.clock, boot_s=state.boot_s(domain))
+        work.flows.append(Flows(message.exporter, message.version, domain, number, records, clock, sampling, told))
 
     def _arrived(self, message: _Message, units: tuple[int, ...] | None) -> None:
         """Compare the message's sequence number with what was expected."""
@@ -297,7 +318,7 @@ class Decoder:
         counters.gaps += arrival is Arrival.GAP
         counters.late_messages += arrival is Arrival.LATE
         counters.restarts += arrival is Arrival.RESTART
-        if message.version == V9:
+        if message.version in {V9, SFLOW}:
             counters.lost_packets += missing
         else:
             counters.lost_flows += missing

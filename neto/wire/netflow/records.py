@@ -104,9 +104,9 @@ class Flows:
     """
 
     exporter: str
-    version: int  # 5, 9 or 10
-    domain: int  # observation domain, source id, or v5's engine type << 8 | id
-    template: int  # 0 for v5
+    version: int  # 5, 9, 10, or templates.SFLOW
+    domain: int  # observation domain, source id, sub-agent, or v5's engine type << 8 | id
+    template: int  # 0 for v5 and sFlow
     records: Records
     clock: Clock
     sampling: Float

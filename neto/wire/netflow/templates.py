@@ -22,6 +22,7 @@ MAX_FIELDS = 1024  # a template of more is no exporter's
 MAX_RECORD = 65535  # octets; more never fits a set
 FIRST_DATA_SET = 256  # template ids start here (RFC 7011 §3.4.1)
 V5, V9, IPFIX = 5, 9, 10  # as headers say
+SFLOW = 1005  # sFlow's 5, told apart from NetFlow's
 TEMPLATE_SET, OPTIONS_SET = 2, 3  # IPFIX (RFC 7011 §3.3.2)
 
 _HEADER, _OPTIONS_HEADER = 4, 6  # octets before the fields of a template record

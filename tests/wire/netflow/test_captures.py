@@ -81,8 +81,8 @@ VENDORS = {
 MALFORMED = {
     "netflow5_test_invalid01": "v5 header says 55582 records and 30 are there",
     "netflow5_test_invalid02": "v5 header says 163 records and 30 are there",
-    "packet_invalid": "version 65535; expected NetFlow 5 or 9, or IPFIX (10)",
-    "packet_v1": "version 1; expected NetFlow 5 or 9, or IPFIX (10)",
+    "packet_invalid": "version 65535; expected NetFlow 5 or 9, IPFIX (10), or sFlow 5",
+    "packet_v1": "version 1; expected NetFlow 5 or 9, IPFIX (10), or sFlow 5",
 }
 # Templates that no packet of the capture brings -> sets that wait for them.
 WITHOUT_TEMPLATE = {

@@ -84,7 +84,7 @@ def test_mutated_packets_are_decoded_or_counted(chance):
     [
         (b"", "0 octets; expected a version and a header"),
         (b"\0", "1 octets; expected a version and a header"),
-        (b"\0\x01" + bytes(60), "version 1; expected NetFlow 5 or 9, or IPFIX (10)"),
+        (b"\0\x01" + bytes(60), "version 1; expected NetFlow 5 or 9, IPFIX (10), or sFlow 5"),
         (b"\0\x05" + bytes(10), "v5 header of 12 octets; expected 24"),
         (b"\0\x09" + bytes(10), "v9 header of 12 octets; expected 20"),
         (b"\0\x0a" + bytes(10), "IPFIX header of 12 octets; expected 16"),

@@ -1,0 +1,186 @@
+"""sFlow version 5 (sflow.org, "sFlow Version 5", 2004): sampled packets as flow records of one packet each.
+
+A flow sample holds the first octets of a packet, or what an agent read of it, and says of how many packets it is one.
+Octets are the IP packet's, as NetFlow counts them. Counter samples and records of other kinds are passed over.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from neto.errors import WireError
+from neto.wire.netflow.templates import Field, Layout
+
+HEADER = b"\0\0\0\5"  # what a datagram begins with
+
+LAYOUT = Layout(
+    [
+        Field(8, 4),  # source and destination
+        Field(12, 4),
+        Field(27, 16),
+        Field(28, 16),
+        Field(1, 8),  # octets and packets
+        Field(2, 4),
+        Field(5, 1),  # TOS
+        Field(10, 4),  # interfaces
+        Field(14, 4),
+        Field(61, 1),  # direction
+        Field(34, 4),  # sampling interval
+    ]
+)
+_ROW = struct.Struct("!4s4s16s16sQIBIIBI")
+_NOWHERE4, _NOWHERE6 = bytes(4), bytes(16)
+
+_AGENTS = {1: 4, 2: 16}  # octets of an address, by its type
+_FLOW_SAMPLE, _EXPANDED_FLOW_SAMPLE = 1, 3  # of enterprise 0
+_RAW_HEADER, _SAMPLED_IPV4, _SAMPLED_IPV6 = 1, 3, 4  # likewise
+_ETHERNET, _BARE_IPV4, _BARE_IPV6 = 1, 11, 12  # header protocols
+_VLANS, _MPLS = frozenset({0x8100, 0x88A8, 0x9100}), frozenset({0x8847, 0x8848})
+_IPV4, _IPV6 = 0x0800, 0x86DD
+_INTERFACE = (1 << 30) - 1  # the bits of a compact interface; the two above say whether it is one
+_IPV6_HEADER = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """One datagram. rows: of LAYOUT, one for each sampled IP packet. others: samples of other packets or kinds."""
+
+    sub_agent: int
+    sequence: int
+    rows: bytes
+    others: int
+    problem: WireError | None  # where it stops making sense
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """What is told of a sampled packet."""
+
+    src: bytes  # 4 or 16 octets
+    dst: bytes
+    octets: int
+    tos: int
+
+
+def parse(datagram: memoryview) -> Datagram:
+    """Read a datagram that begins with HEADER.
+
+    Raises WireError when its header cannot be read; what is wrong after that is told beside what was read before.
+    """
+    kind = _u32(datagram, 4)
+    if kind not in _AGENTS:
+        raise WireError(f"sFlow agent address of type {kind}; expected 1 (IPv4) or 2 (IPv6)")
+    at = 8 + _AGENTS[kind]
+    sub_agent, sequence, samples = _u32(datagram, at), _u32(datagram, at + 4), _u32(datagram, at + 12)
+    at += 16
+    rows, others, problem = bytearray(), 0, None
+    try:
+        for _ in range(samples):  # however many it says, each takes octets that must be there
+            form, body = _framed(datagram, at)
+            at += 8 + _padded(len(body))
+            row = _sample(form, body)
+            rows += row
+            others += not row
+    except WireError as error:
+        problem = error
+    return Datagram(sub_agent, sequence, bytes(rows), others, problem)
+
+
+def _sample(form: int, body: memoryview) -> bytes:
+    """Read one sample as a row; nothing when it is of another kind or packet."""
+    if form == _FLOW_SAMPLE:
+        source, rate, entering, leaving, count = (_u32(body, at) for at in (4, 8, 20, 24, 28))
+        at = 32
+        entering, leaving = (each if each <= _INTERFACE else 0 for each in (entering, leaving))
+        source &= 0xFFFFFF
+    elif form == _EXPANDED_FLOW_SAMPLE:
+        source, rate, count = _u32(body, 8), _u32(body, 12), _u32(body, 40)
+        entering, leaving = (_u32(body, n + 4) if _u32(body, n) == 0 else 0 for n in (24, 32))
+        at = 44
+    else:
+        return b""
+    for packet in _packets(body, at, count):
+        six = len(packet.dst) == 16  # noqa: PLR2004 octets of an IPv6 address
+        v4, v6 = (_NOWHERE4, _NOWHERE4), (_NOWHERE6, _NOWHERE6)
+        if six:
+            v6 = (packet.src, packet.dst)
+        else:
+            v4 = (packet.src, packet.dst)
+        egress = source == leaving != entering
+        return _ROW.pack(*v4, *v6, packet.octets, 1, packet.tos, entering, leaving, egress, rate)
+    return b""
+
+
+def _packets(body: memoryview, at: int, count: int) -> Iterator[_Packet]:
+    """Read what a sample's records tell of its packet, one after the other."""
+    for _ in range(count):
+        form, record = _framed(body, at)
+        at += 8 + _padded(len(record))
+        packet = None
+        if form == _RAW_HEADER:
+            packet = _raw(record)
+        elif form == _SAMPLED_IPV4:
+            packet = _Packet(_taken(record, 8, 4), _taken(record, 12, 4), _u32(record, 0), _u32(record, 28) & 255)
+        elif form == _SAMPLED_IPV6:
+            packet = _Packet(_taken(record, 8, 16), _taken(record, 24, 16), _u32(record, 0), _u32(record, 52) & 255)
+        if packet is not None:
+            yield packet
+
+
+def _raw(record: memoryview) -> _Packet | None:
+    """Read the first octets of a packet; None when it is not IP, or they are too few."""
+    protocol, frame, stripped, size = (_u32(record, at) for at in (0, 4, 8, 12))
+    header = record[16 : 16 + size]
+    at, kind = 0, {_BARE_IPV4: _IPV4, _BARE_IPV6: _IPV6}.get(protocol, 0)
+    if protocol == _ETHERNET:
+        at, kind = _past_ethernet(header)
+    rest = max(frame - stripped - at, 0)  # where the IP header does not say: a segment that a network card cuts
+    if kind == _IPV4 and len(header) >= at + 20 and header[at] >> 4 == 4:  # noqa: PLR2004 IPv4's header
+        octets = int.from_bytes(header[at + 2 : at + 4], "big") or rest
+        return _Packet(bytes(header[at + 12 : at + 16]), bytes(header[at + 16 : at + 20]), octets, header[at + 1])
+    if kind == _IPV6 and len(header) >= at + _IPV6_HEADER and header[at] >> 4 == 6:  # noqa: PLR2004 IPv6's header
+        payload = int.from_bytes(header[at + 4 : at + 6], "big")
+        tos = int.from_bytes(header[at : at + 2], "big") >> 4 & 255
+        octets = payload + _IPV6_HEADER if payload else rest
+        return _Packet(bytes(header[at + 8 : at + 24]), bytes(header[at + 24 : at + 40]), octets, tos)
+    return None
+
+
+def _past_ethernet(header: memoryview) -> tuple[int, int]:
+    """Where the network layer begins, and its EtherType; 0 when that is not IP."""
+    at = 12
+    kind = int.from_bytes(header[at : at + 2], "big")
+    while kind in _VLANS:
+        at += 4
+        kind = int.from_bytes(header[at : at + 2], "big")
+    at += 2
+    if kind in _MPLS:
+        while at + 4 < len(header) and not header[at + 2] & 1:  # down to the bottom of the stack
+            at += 4
+        at += 4
+        kind = {4: _IPV4, 6: _IPV6}.get(header[at] >> 4 if at < len(header) else 0, 0)
+    return at, kind
+
+
+def _framed(body: memoryview, at: int) -> tuple[int, memoryview]:
+    """Format and content of a sample or record; format -1 for an enterprise's own. Raises WireError."""
+    form, length = _u32(body, at), _u32(body, at + 4)
+    if at + 8 + length > len(body):
+        raise WireError(f"sFlow structure at octet {at} says {length} octets; {len(body) - at - 8} are left")
+    return form if form >> 12 == 0 else -1, body[at + 8 : at + 8 + length]
+
+
+def _padded(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _taken(body: memoryview, at: int, octets: int) -> bytes:
+    if at + octets > len(body):
+        raise WireError(f"sFlow structure of {len(body)} octets; expected {at + octets}")
+    return bytes(body[at : at + octets])
+
+
+def _u32(body: memoryview, at: int) -> int:
+    return int.from_bytes(_taken(body, at, 4), "big")
