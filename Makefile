@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup run test check lint types bench bench-allocate bench-collectors bench-netflow bench-peering bench-transition judge-transitions fail-links clean services
+.PHONY: help setup run test check lint types fuzz-netflow bench bench-allocate bench-collectors bench-netflow bench-peering bench-transition judge-transitions fail-links clean services
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -64,6 +64,9 @@ bench-peering: setup ## full tables by BMP; the joint decision beside two separa
 bench-netflow: setup ## flows a second of one core beside nfcapd, nfacctd and netflow; loop lag (a quarter of an hour)
 	@tests/bench/netflow/install.sh
 	@$(PYTEST) -s -q -m bench tests/bench/netflow
+
+fuzz-netflow: setup ## ten million damaged flow exports, and what the worst of them cost (an hour)
+	@nice $(PYTEST) -s -q -m long tests/agents/monitoring/test_mutations.py
 
 bench-collectors: setup ## what the root of 100 collectors takes of a core, through a real mosquitto
 	@$(PYTEST) -s -q -m bench tests/bench/bench_collectors.py

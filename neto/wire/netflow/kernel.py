@@ -32,7 +32,7 @@ TOTALS = 9
 # What is asked for at AT_UNRESOLVED.
 ASKED_VERSION, ASKED_DOMAIN, ASKED_TEMPLATE = range(3)
 
-MOST_SETS = 64  # in a packet that is read here
+MOST_SETS = 512  # in a packet that is read here
 KNOWN = -2  # in place of a layout's row: the whole set was read before
 _GONE = -1
 _LONGEST_INTERVAL = 1 << 32

@@ -74,11 +74,13 @@ class Sequence:
         Returns how the message arrived, and how many units are missing before it.
         """
         count, other = (units[0], units[-1]) if units else (NOT_TOLD, NOT_TOLD)
-        arrival, missing = judge(self.state, number, count, other)
+        state = self.state.tolist()  # Python is quicker with its own numbers
+        arrival, missing = judge(state, number, count, other)
+        self.state[:] = state
         return Arrival(arrival), missing
 
 
-def judge(state: npt.NDArray[np.int64], number: int, units: int, others: int) -> tuple[int, int]:
+def judge(state: npt.NDArray[np.int64] | list[int], number: int, units: int, others: int) -> tuple[int, int]:
     """Judge a message, as `Sequence.arrived` tells it, and change its sequence's state: (STATE,).
 
     units, others: as the protocol wants it counted, and as some exporters do; NOT_TOLD both or none.

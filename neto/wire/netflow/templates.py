@@ -30,6 +30,8 @@ _ENTERPRISE = 0x8000  # the bit that says an enterprise number follows (RFC 7011
 _LONG = 255  # a variable length of 255 or more follows in two octets
 _NATIVE = {1: "u1", 2: ">u2", 4: ">u4", 8: ">u8"}
 _INTERN: WeakValueDictionary[bytes, Layout] = WeakValueDictionary()  # many exporters share few layouts
+_REFUSED: dict[bytes, str] = {}  # and send what is none again and again
+_MOST_REFUSED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,8 @@ def _size(body: memoryview, at: int, count: int, version: int, number: int) -> i
         raise WireError(f"template {number}; expected {FIRST_DATA_SET} or more")
     if not 0 < count <= MAX_FIELDS:
         raise WireError(f"template {number} has {count} fields; expected 1 to {MAX_FIELDS}")
+    if version != IPFIX and at + 4 * count <= len(body):  # no enterprise numbers between
+        return 4 * count
     start = at
     for _ in range(count):
         if at + 4 > len(body):
@@ -219,8 +223,16 @@ def _layout(specifiers: bytes, version: int, scope: int, *, options: bool) -> La
     key = struct.pack("!HH?", version, scope, options) + specifiers
     layout = _INTERN.get(key)
     if layout is None:
+        if key in _REFUSED:
+            raise WireError(_REFUSED[key])
         source = Source(version, scope, options, specifiers)
-        layout = _INTERN[key] = Layout(list(_fields(specifiers, version, scope)), options=options, source=source)
+        try:
+            layout = _INTERN[key] = Layout(list(_fields(specifiers, version, scope)), options=options, source=source)
+        except WireError as error:
+            if len(_REFUSED) >= _MOST_REFUSED:
+                _REFUSED.clear()
+            _REFUSED[key] = str(error)
+            raise
     return layout
 
 
