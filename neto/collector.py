@@ -121,6 +121,8 @@ class _Leaf:
             smooth=1,
             active_timeout_s=netflow.active_timeout_s,
             max_loss=netflow.max_loss / 100,
+            receive_buffer=netflow.receive_buffer_mb << 20,
+            reuse_port=netflow.reuse_port,
             memory=config.settings.state_dir / EXPORTERS,
             closed=self._recorder.closed,
         )

@@ -313,6 +313,8 @@ def demand_source(config: Config, term: int) -> NetflowAgent | Root:
         smooth=netflow.smooth,
         active_timeout_s=netflow.active_timeout_s,
         max_loss=netflow.max_loss / 100,
+        receive_buffer=netflow.receive_buffer_mb << 20,
+        reuse_port=netflow.reuse_port,
         memory=config.settings.state_dir / EXPORTERS,
     )
 

@@ -65,6 +65,10 @@ class FlowExports(Section):
     # what was sent in it. It waits no longer than what comes shows to be needed: exporters that report every second
     # cost a second. 0: never wait; octets then count in the first window that is open when they are told.
     active_timeout_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    receive_buffer_mb: Annotated[int, Field(ge=1, le=1024)] = (
+        16  # asked of the kernel; the log says when it grants less
+    )
+    reuse_port: bool = False  # true: several collectors of one host share the address; an exporter keeps to one of them
     max_loss: Percent = 5.0  # % of a router's flows lost on the way beyond which its demand is in doubt
 
 

@@ -50,9 +50,9 @@ class NetflowAgent:
 
     listen: address and port. smooth: windows that `demand` averages over. active_timeout_s: of the exporters.
     max_loss: share of an exporter's flows lost on the way beyond which its router's demand is in doubt.
-    receive_buffer: octets to ask the kernel for. closed: called with each window that is closed. memory: file that
-    keeps templates and sampling over restarts. Datagrams from addresses that are no router's `exporters` are counted
-    and not read.
+    receive_buffer: octets to ask the kernel for. reuse_port: share the address with other processes. closed: called
+    with each window that is closed. memory: file that keeps templates and sampling over restarts. Datagrams from
+    addresses that are no router's `exporters` are counted and not read.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class NetflowAgent:
         active_timeout_s: float = ACTIVE_TIMEOUT_S,
         max_loss: float = MAX_LOSS,
         receive_buffer: int = 16 << 20,
+        reuse_port: bool = False,
         closed: Callable[[DemandWindow], None] | None = None,
         memory: Path | None = None,
     ) -> None:
@@ -74,6 +75,7 @@ class NetflowAgent:
         self._listen = listen
         self._window_s = window_s
         self._receive_buffer = receive_buffer
+        self._reuse_port = reuse_port
         self._decoder = Decoder()
         classifier = Classifier(inventory, peering, intents)
         self._aggregator = FlowAggregator(
@@ -147,7 +149,7 @@ class NetflowAgent:
 
     async def _receive_on(self) -> None:
         loop = asyncio.get_running_loop()
-        with _open(self._listen, self._receive_buffer) as receiver:
+        with _open(self._listen, self._receive_buffer, reuse_port=self._reuse_port) as receiver:
             address, port = receiver.getsockname()[:2]
             self.bound = (address, port)
             granted = receiver.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux tells twice what it holds
@@ -229,7 +231,7 @@ class NetflowAgent:
         log.warning(event, peer=peer, **facts)
 
 
-def _open(listen: tuple[str, int], receive_buffer: int) -> socket.socket:
+def _open(listen: tuple[str, int], receive_buffer: int, *, reuse_port: bool) -> socket.socket:
     """Bind a UDP socket with as large a buffer as the kernel grants."""
     receiver = socket.socket(socket.AF_INET6 if ":" in listen[0] else socket.AF_INET, socket.SOCK_DGRAM)
     try:
@@ -237,6 +239,8 @@ def _open(listen: tuple[str, int], receive_buffer: int) -> socket.socket:
             receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
         except OSError:  # not ours to force, or not Linux
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if reuse_port:
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         receiver.setblocking(False)
         receiver.bind(listen)
     except BaseException:

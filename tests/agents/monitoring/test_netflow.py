@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
 import time
 from ipaddress import ip_address, ip_network
 
@@ -16,6 +17,8 @@ from neto.lab.export import Exporter, Flow
 from neto.model.intent import Intents, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
 from neto.model.peering import Peering
+from tests.wire.netflow import test_sflow as sflow
+from tests.wire.netflow.packets import a_set, template, v9
 
 INVENTORY = Inventory(
     (Site("s", "eu"),),
@@ -124,3 +127,40 @@ async def test_the_health_of_what_is_heard_is_told_by_router():
         await until(lambda: agent.counters["records"] == 1)
         (row,) = agent.health
         assert (row.router, row.domain, row.version, row.lost) == ("nyc1", 7, "v9", 0)
+
+
+async def test_collectors_that_share_an_address_count_every_export_once():
+    async with running(reuse_port=True) as one:
+        shared = NetflowAgent(one.bound, 0.2, INVENTORY, Peering(), INTENTS, reuse_port=True)
+        task = asyncio.create_task(shared.run())
+        await until(lambda: shared.bound)
+        for _ in range(40):  # each from a port of its own: the kernel deals them out
+            send(one, Exporter("v5").packets([FLOW], time.time()))
+        await until(lambda: one.counters["records"] + shared.counters["records"] == 40)
+        assert one.counters["records"]
+        assert shared.counters["records"]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_datagram_of_any_size_is_read():
+    async with running() as agent:
+        records = a_set(256, struct.pack("!4sI", FLOW.dst.packed, 7) * 8000)
+        send(agent, [v9(a_set(0, template(256, (12, 4), (1, 4))), records)])
+        await until(lambda: agent.counters["octets_matched"] == 7 * 8000)
+        assert agent.counters["errors"] == 0
+
+
+async def test_without_recvmmsg_datagrams_are_read_one_by_one(monkeypatch):
+    monkeypatch.setattr("neto.agents.monitoring.slots._recvmmsg", lambda: None)
+    async with running() as agent:
+        send(agent, Exporter("v9", 1, sampling=10).packets([FLOW], time.time()))
+        send(agent, Exporter("v5").packets([FLOW], time.time()), source="127.0.1.9")
+        await until(lambda: agent.counters["octets_received"] == 5000 and agent.counters["unknown_exporters"] == 1)
+
+
+async def test_sflow_is_read_from_the_same_socket():
+    async with running() as agent:
+        send(agent, [sflow.datagram(sflow.sample(sflow.raw(sflow.ethernet(0x0800, sflow.ipv4(total=500)))))])
+        await until(lambda: agent.counters["octets_received"] == 500_000)
+        assert agent.counters["octets_matched"] == 500_000
