@@ -9,11 +9,12 @@ import numpy as np
 from neto.controller.audit import audit_allocation, audit_step
 from neto.controller.goal import frozen_part
 from neto.controller.moves import Course, Pace, broken_policies, plan_moves
+from neto.controller.parts import decide_by_prefix
 from neto.controller.path_cache import PathCache
 from neto.controller.peering import left_out
 from neto.controller.replay import after_moves, step_peak
 from neto.controller.shortfall import shortfalls
-from neto.controller.target import CycleOptions, Target, decide_target
+from neto.controller.target import CycleOptions, Target
 from neto.controller.units import Traffic
 from neto.controller.world import World
 from neto.model.plan import Plan, Step, Urgency
@@ -30,13 +31,14 @@ def decide(snapshot: Snapshot, options: CycleOptions | None = None, cache: PathC
     """Return what to do, why it is safe, and what it leaves undone. cache: paths that earlier decisions have found."""
     options = options or CycleOptions()
     world = World(snapshot)
-    target = decide_target(world, options, cache)
+    target = decide_by_prefix(world, options, cache)
     absent = left_out(snapshot.topology, snapshot.peering)
     warnings = [f"peering link {name} is left out: {why}" for name, why in absent.items()]
     warnings += [
         f"no path of {each} is within the bounds of its class: the nearest one is used" for each in target.too_far
     ]
     warnings += [f"class {each.traffic_class}: {each.status}" for each in target.allocation.classes if each.fell_back]
+    warnings += target.notes
     goal = target.state
     wrong = audit_allocation(target.allocation, target.room_mbps, world.classes)
     worse = f"a violation ({wrong[0]})" if wrong else _worse(world, snapshot.running, target)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from neto.controller.igp import igp_of
+from neto.controller.peering import whole
 from neto.controller.world import World
 
 
@@ -22,7 +23,7 @@ def possible_endpoints(world: World, headend: str, target: str) -> tuple[str, ..
     if target in joint.node_row:
         routers = [target]
     else:
-        groups = [link for group, link in world.egress_delay_us if group == target]
+        groups = [link for group, link in world.egress_delay_us if group == whole(target)]
         routers = list(dict.fromkeys(joint.links[link].source for link in groups))
     source = joint.node_row[headend]
     split = igp_of(joint).split

@@ -15,6 +15,7 @@ import numpy as np
 
 from neto.controller.igp import Split, igp_of
 from neto.controller.legacy import legacy_split
+from neto.controller.peering import whole
 from neto.model.demand import PrefixDemand
 from neto.model.intent import TrafficClass
 from neto.model.inventory import Inventory
@@ -165,7 +166,7 @@ class Forwarding:
 
     def _plain(self, node: int, target: str) -> Split | None:
         if (node, target) not in self._legacy:
-            self._legacy[node, target] = legacy_split(self.joint, self._peering, node, target)
+            self._legacy[node, target] = legacy_split(self.joint, self._peering, node, whole(target))
         return self._legacy[node, target]
 
     def _walk(self, source: int, labels: tuple[int, ...]) -> tuple[Split, int] | None:

@@ -37,7 +37,7 @@ def goal_state(
             if (headend, target, row) not in lists:
                 policies |= _left_lying(world, PolicyKey(headend, world.targets.class_colour(target, row), endpoint))
     for prefix in steered | (world.snapshot.running.routes.keys() if world.snapshot.portion > 0 else frozenset()):
-        target = world.listed.get(prefix.prefix, "")
+        target = world.target_of(prefix)
         endpoint = (endpoints | idle).get((prefix.headend, target), "")
         stays = (prefix.headend, target, prefix.prefix) not in world.measured
         if endpoint and world.may_steer(prefix, target) and (prefix in steered or stays):
@@ -62,7 +62,7 @@ def _idle(world: World, endpoints: Mapping[Pair, str]) -> dict[Pair, str]:
     """Return the pairs that are steered now and have no demand at the moment: they may stay as they are."""
     idle: dict[Pair, str] = {}
     for key, route in world.snapshot.running.routes.items():
-        pair = (key.headend, world.listed.get(key.prefix, ""))
+        pair = (key.headend, world.target_of(key))
         quiet = pair not in endpoints and pair not in world.measured_pairs
         if quiet and world.may_steer(key, pair[1]) and world.forwarding.usable(route):
             idle[pair] = world.running_endpoint.get(pair, "")

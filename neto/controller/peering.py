@@ -20,6 +20,7 @@ from neto.model.topology import Link, Node, NodeKind, Topology
 
 _FIRST_COLOUR = 1000
 _COLOURS_PER_TARGET = 100
+_VIA = " via "
 
 
 def join(topology: Topology, peering: Peering, peer_sids: Mapping[tuple[str, str], int] | None = None) -> Topology:
@@ -80,21 +81,52 @@ def legacy_exit(joint: Topology, peering: Peering, router: int, group: str) -> i
     return min(reachable, key=lambda link: float(distance[joint.source[link]]), default=None)
 
 
+def part_name(group: str, exit_: str) -> str:
+    """Name, as a target, of the prefixes of a group that leave by one exit. No name of an operator's has spaces."""
+    return f"{group}{_VIA}{exit_}"
+
+
+def whole(target: str) -> str:
+    """Return the group that a part is of; any other target itself."""
+    return target.partition(_VIA)[0]
+
+
+def exit_of(target: str) -> str:
+    """Return the exit of a part; "" for any other target."""
+    return target.partition(_VIA)[2]
+
+
 @dataclass(frozen=True)
 class Targets:
     """What traffic can be bound for, numbered: routers in the order of the inventory, then prefix groups.
+
+    Behind them come the parts of each group, one for each peering link there is, whether it is open or not.
 
     Colours follow from the number, so every head-end names a target alike: base = 1000 + 100 * number steers, and
     base + 1 + c is the policy of class c (0 = highest).
     """
 
     names: tuple[str, ...]
+    exits: tuple[str, ...] = ()
+    groups: int = 0  # that have parts: the last of the names
 
     @classmethod
-    def of(cls, inventory: Inventory, peering: Peering) -> Targets:
-        """Number the routers and the prefix groups."""
-        routers = tuple(router.name for router in inventory.routers)
-        return cls(routers + tuple(group.name for group in peering.groups))
+    def of(cls, inventory: Inventory, peering: Peering, *, parts: bool = False) -> Targets:
+        """Number the routers and the prefix groups, and their parts if there are to be any."""
+        names = tuple(router.name for router in inventory.routers) + tuple(group.name for group in peering.groups)
+        return cls(names, tuple(link.name for link in peering.links), len(peering.groups)) if parts else cls(names)
+
+    @cached_property
+    def _exit_row(self) -> Mapping[str, int]:
+        return {name: row for row, name in enumerate(self.exits)}
+
+    def _number_of(self, target: str) -> int:
+        exit_ = exit_of(target)
+        number = self.number[whole(target)]
+        if not exit_:
+            return number
+        group = number - (len(self.names) - self.groups)
+        return len(self.names) + group * len(self.exits) + self._exit_row[exit_]
 
     @cached_property
     def number(self) -> Mapping[str, int]:
@@ -103,7 +135,7 @@ class Targets:
 
     def steering_colour(self, target: str) -> int:
         """Colour of the routes toward the target, and of the policy that tells its classes apart."""
-        return _FIRST_COLOUR + _COLOURS_PER_TARGET * self.number[target]
+        return _FIRST_COLOUR + _COLOURS_PER_TARGET * self._number_of(target)
 
     def class_colour(self, target: str, traffic_class: int) -> int:
         """Colour of the policy that carries one class (0 = highest) toward the target."""
@@ -112,6 +144,10 @@ class Targets:
     def meaning(self, colour: int) -> tuple[str, int | None] | None:
         """Return target and class (None: the steering colour) of one of our colours; None when it is not ours."""
         number, offset = divmod(colour - _FIRST_COLOUR, _COLOURS_PER_TARGET)
-        if not 0 <= number < len(self.names):
+        if not 0 <= number < len(self.names) + self.groups * len(self.exits):
             return None
-        return self.names[number], offset - 1 if offset else None
+        if number < len(self.names):
+            return self.names[number], offset - 1 if offset else None
+        group, exit_ = divmod(number - len(self.names), len(self.exits))
+        target = part_name(self.names[len(self.names) - self.groups + group], self.exits[exit_])
+        return target, offset - 1 if offset else None

@@ -12,18 +12,12 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from neto.model.intent import PrefixSplit as SplitLimits
 from neto.model.peering import Prefix
 
+__all__ = ["Split", "SplitLimits", "split"]
+
 _EDGE = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class SplitLimits:
-    """How far one split may go. What is forced, because an exit is gone, does not count against the limits."""
-
-    tolerance: float = 0.05  # share of the group's traffic that an exit may be off by
-    max_prefixes: int = 1000  # that begin to leave by an exit, or change theirs
-    max_shift: float = 0.2  # share of the group's traffic that these carry
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from neto.controller.endpoints import possible_endpoints
 from neto.controller.goal import Slot, frozen_part, goal_state, running_lists, spread
 from neto.controller.path_cache import PathCache
 from neto.controller.paths import candidate_paths
+from neto.controller.peering import whole
 from neto.controller.realise import (
     Quanta,
     Segments,
@@ -65,6 +66,7 @@ class Target:
     base_mbps: Mbps  # (classes, links) what is given: not steered, or not ours to change
     room_mbps: Mbps  # (links,) what was there to allocate
     too_far: tuple[str, ...]  # demands for which no path meets the bounds of their class
+    notes: tuple[str, ...] = ()  # what else an operator should know
 
     @property
     def falls_short(self) -> bool:
@@ -177,7 +179,7 @@ def _candidates(world: World, options: CycleOptions, cache: PathCache | None) ->
         if world.may_steer(RouteKey(row.source, row.prefix), row.target):
             slot = (row.source, row.target, world.forwarding.row_of(row.traffic_class))
             rates[slot] = rates.get(slot, 0.0) + row.rate_mbps
-    slots = [slot for slot in sorted(rates) if slot[1] in world.joint.node_row or slot[1] in world.groups]
+    slots = [slot for slot in sorted(rates) if slot[1] in world.joint.node_row or whole(slot[1]) in world.groups]
     demands = [
         Demand(f"{headend}>{target}", world.classes[each].name, headend, target, rates[headend, target, each])
         for headend, target, each in slots
@@ -199,13 +201,12 @@ def _paths(
     cache: PathCache | None,
 ) -> tuple[PathSet, list[Segments]]:
     """Return the candidate paths that head-ends can express."""
-    egresses = world.snapshot.peering.egresses
     usable = ~world.closed
     found = candidate_paths(
         world.joint,
         demands,
         classes,
-        egresses,
+        world.egresses,
         options.paths,
         usable,
         transit=world.transit,

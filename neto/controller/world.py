@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Network
 
@@ -13,24 +14,49 @@ from numpy.typing import NDArray
 
 from neto.controller.forwarding import Forwarding
 from neto.controller.igp import Split
-from neto.controller.peering import Targets, join
+from neto.controller.peering import Targets, exit_of, join, part_name, whole
 from neto.model.demand import PrefixDemand
-from neto.model.peering import Prefix
+from neto.model.peering import Egress, Prefix
 from neto.model.snapshot import Snapshot
 from neto.model.sr import ForwardingState, RouteKey
 from neto.model.topology import NodeKind, Topology
 
 
 class World:
-    """A snapshot with everything that follows from it alone."""
+    """A snapshot with everything that follows from it alone.
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    exits: peering link of the prefixes that have one of their own, by head-end: what they are bound for is that part
+    of their group. None: groups have no parts.
+    """
+
+    def __init__(self, snapshot: Snapshot, exits: Mapping[RouteKey, str] | None = None) -> None:
+        self.exits = exits or {}
         self.snapshot = snapshot
         self.joint: Topology = join(snapshot.topology, snapshot.peering)
         self.classes = snapshot.intents.classes
-        self.targets = Targets.of(snapshot.inventory, snapshot.peering)
+        self.targets = Targets.of(snapshot.inventory, snapshot.peering, parts=exits is not None)
         self.forwarding = Forwarding(self.joint, snapshot.peering, snapshot.inventory, self.classes)
-        self.demand = tuple(row for row in snapshot.demand.rates if row.rate_mbps > 0)
+        self.demand = tuple(self._bound(row) for row in snapshot.demand.rates if row.rate_mbps > 0)
+
+    def _bound(self, row: PrefixDemand) -> PrefixDemand:
+        exit_ = self.exits.get(RouteKey(row.source, row.prefix))
+        return replace(row, target=part_name(row.target, exit_)) if exit_ and row.target in self.groups else row
+
+    def target_of(self, key: RouteKey) -> str:
+        """Return what a prefix at a head-end is bound for, or the part of it; "" when nobody listed it."""
+        target, exit_ = self.listed.get(key.prefix, ""), self.exits.get(key)
+        return part_name(target, exit_) if exit_ and target in self.groups else target
+
+    @cached_property
+    def egresses(self) -> tuple[Egress, ...]:
+        """All ways out of prefix groups and of their parts, in the operator's order."""
+        parts = {row.target for row in self.demand if exit_of(row.target)}
+        own = (replace(each, prefix_group=part_name(each.prefix_group, each.peering_link)) for each in self._open)
+        return self._open + tuple(each for each in own if each.prefix_group in parts)
+
+    @property
+    def _open(self) -> tuple[Egress, ...]:
+        return self.snapshot.peering.egresses
 
     @cached_property
     def managed(self) -> frozenset[str]:
@@ -124,7 +150,7 @@ class World:
         delay_us = float(split[1] @ self.joint.delay_us[split[0]])
         for link, share in zip(split[0].tolist(), split[1].tolist(), strict=True):
             if self.is_exit(link):
-                delay_us += share * self.egress_delay_us.get((target, link), math.inf)
+                delay_us += share * self.egress_delay_us.get((whole(target), link), math.inf)
         return delay_us
 
     def may_steer(self, key: RouteKey, target: str) -> bool:
@@ -137,8 +163,8 @@ class World:
             key.headend in self.managed
             and isinstance(key.prefix, IPv4Network)
             and target != key.headend
-            and target in self.targets.number
-            and self.listed.get(key.prefix) == target
+            and whole(target) in self.targets.number
+            and self.target_of(key) == target
             and not any(each.version == key.prefix.version and each.overlaps(key.prefix) for each in excluded)
         )
 

@@ -34,6 +34,18 @@ class MaintenanceWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixSplit:
+    """Prefix groups that use several exits are split over them by whole prefixes, and so far in one decision.
+
+    What is forced, because an exit is gone, does not count against the limits.
+    """
+
+    tolerance: float = 0.05  # share of a group's traffic that an exit may be off by before prefixes move
+    max_prefixes: int = 1000  # that begin to leave by an exit of their own, or change theirs, on all head-ends together
+    max_shift: float = 0.2  # share of a group's traffic at a head-end that these carry
+
+
+@dataclass(frozen=True, slots=True)
 class Intents:
     """One reading of the intents file."""
 
@@ -44,3 +56,4 @@ class Intents:
     frozen: frozenset[str] = frozenset()  # routers that must not be changed
     windows: tuple[MaintenanceWindow, ...] = ()
     excluded_prefixes: tuple[Prefix, ...] = field(default=())  # never steered
+    prefix_split: PrefixSplit | None = None  # None: groups are split by the weights of segment lists

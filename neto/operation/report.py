@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from neto.controller.peering import whole
 from neto.model.allocation import Allocation
 from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.peering import Peering
@@ -145,9 +146,9 @@ def peering(decision: Decision, outside: Peering) -> Document:
     exits: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     groups = {group.name for group in outside.groups}
     for wanted in _demands(decision.allocation):
-        if wanted["target"] in groups:
+        if (group := whole(wanted["target"])) in groups:
             for path in wanted["paths"]:
-                exits[wanted["target"], wanted["source"]][path["links"][-1]] += path["rate_mbps"]
+                exits[group, wanted["source"]][path["links"][-1]] += path["rate_mbps"]
     return {
         "links": [
             {

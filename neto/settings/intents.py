@@ -11,12 +11,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
-from neto.model.intent import MOST_ALPHA, Intents, MaintenanceWindow, TrafficClass
+from neto.model.intent import MOST_ALPHA, Intents, MaintenanceWindow, PrefixSplit, TrafficClass
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
 
 Dscp = Annotated[int, Field(ge=0, le=63)]
+_SPLIT = PrefixSplit()
 MAX_CLASSES = 8  # as many as routers have queues
 
 
@@ -46,6 +47,12 @@ class _Maintenance(Section):
     ends: Clock
 
 
+class _PrefixSplit(Section):
+    tolerance: Share = _SPLIT.tolerance
+    max_prefixes: Annotated[int, Field(ge=1)] = _SPLIT.max_prefixes
+    max_shift: Annotated[float, Field(gt=0, le=1)] = _SPLIT.max_shift
+
+
 class _File(Section):
     headroom: Share = 0.1
     drained_links: tuple[Name, ...] = Field(default=(), strict=False)
@@ -54,6 +61,7 @@ class _File(Section):
     excluded_prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     classes: tuple[_Class, ...] = Field(alias="class", min_length=1, max_length=MAX_CLASSES, strict=False)
     maintenance: tuple[_Maintenance, ...] = Field(default=(), strict=False)
+    prefix_split: _PrefixSplit | None = None
 
 
 def load_intents(path: Path, routers: Collection[str]) -> Intents:
@@ -90,6 +98,7 @@ def load_intents(path: Path, routers: Collection[str]) -> Intents:
             MaintenanceWindow(w.routers, _clock(str(w.begins)), _clock(str(w.ends))) for w in read.maintenance
         ),
         excluded_prefixes=read.excluded_prefixes,
+        prefix_split=PrefixSplit(**read.prefix_split.model_dump()) if read.prefix_split else None,
     )
 
 
