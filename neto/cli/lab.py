@@ -90,6 +90,31 @@ def restore(context: typer.Context, link: str, config: SameConfig = None) -> Non
     print(f"{link} is mended")
 
 
+@app.command("delay")
+def delay(
+    context: typer.Context,
+    link: Annotated[str, typer.Argument(help="A peering link.")],
+    ms: Annotated[float, typer.Argument(min=0, help="One way, more than the scenario says; 0 ends it.")],
+    config: SameConfig = None,
+) -> None:
+    """Make everything beyond a peering link further away."""
+    _ask(context, config, {"do": "delay", "link": link, "more_ms": ms})
+    print(f"beyond {link} everything is {ms:g} ms further")
+
+
+@app.command("blackhole")
+def blackhole(
+    context: typer.Context,
+    isp: str,
+    config: SameConfig = None,
+    *,
+    heal: Annotated[bool, typer.Option("--heal", help="It delivers again.")] = False,
+) -> None:
+    """Have an ISP lose all that it is sent while its sessions stay up."""
+    _ask(context, config, {"do": "blackhole", "isp": isp, "heals": heal})
+    print(f"{isp} delivers again" if heal else f"{isp} loses all that it is sent")
+
+
 @app.command("scale")
 def scale(context: typer.Context, factor: float, config: SameConfig = None) -> None:
     """Multiply all demand of the scenario."""

@@ -38,6 +38,8 @@ class Control:
             "since": self._since,
             "cut": lambda request: self._cable(request, cut=True),
             "restore": lambda request: self._cable(request, cut=False),
+            "delay": self._delay,
+            "blackhole": self._blackhole,
             "scale": self._scale,
             "demand": self._demand,
             "trouble": self._trouble,
@@ -94,6 +96,7 @@ class Control:
             "offered_mbps": sum(state.offered_mbps),
             "lost_mbps": dict(state.lost_mbps),
             "late": list(state.late),
+            "blackholes": sorted(world.beyond.dark),
             "scale": world.scale,
             "classes": [
                 {
@@ -197,6 +200,14 @@ class Control:
             (self._world.cut if cut else self._world.restore)(name)
         except KeyError:
             raise KeyError(f"link {name}; there are {', '.join(c.name for c in self._world.scenario.cables)}") from None
+        return {}
+
+    def _delay(self, request: Request) -> Answer:
+        self._world.delay(_text(request, "link"), _number(request, "more_ms"))
+        return {}
+
+    def _blackhole(self, request: Request) -> Answer:
+        self._world.blackhole(_text(request, "isp"), heals=bool(request.get("heals", False)))
         return {}
 
     def _scale(self, request: Request) -> Answer:

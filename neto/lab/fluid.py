@@ -19,6 +19,7 @@ from neto.lab.way import Way
 Floats = NDArray[np.float64]
 
 CUT, ASTRAY = "cut", "astray"  # causes of loss beside a full link: onto a dead link; no way on
+BLACKHOLED = "blackholed"  # and: by the ISP beyond a peering link
 OVER = 1 + 1e-9  # utilisation above which a link drops
 _ITERATIONS = 200
 _SETTLED = 1e-12
@@ -49,7 +50,7 @@ class _Paths:
     stream: NDArray[np.int64]  # (paths,)
     class_row: NDArray[np.int64]  # (paths,)
     mbps: Floats  # (paths,)
-    end: NDArray[np.int64]  # (paths,) 0 arrives, 1 cut, 2 astray
+    end: NDArray[np.int64]  # (paths,) 0 arrives, 1 cut, 2 astray, 3 blackholed
     start: NDArray[np.int64]  # (paths + 1,)
     links: NDArray[np.int64]  # (hops,)
 
@@ -63,9 +64,12 @@ class Fluid:
         self._capacity = np.array([capacity_mbps[link] for link in self._links])
         self._classes = tuple(classes)
 
-    def flow(self, streams: Sequence[Stream], dead: Collection[str] = ()) -> Outcome:
-        """Let the streams flow. dead: links that carry nothing, whatever routers believe."""
-        paths = self._paths(streams, frozenset(dead))
+    def flow(self, streams: Sequence[Stream], dead: Collection[str] = (), dark: Collection[str] = ()) -> Outcome:
+        """Let the streams flow.
+
+        dead: links that carry nothing, whatever routers believe. dark: links that carry it to where all of it is lost.
+        """
+        paths = self._paths(streams, frozenset(dead), frozenset(dark))
         hop_class = np.repeat(paths.class_row, np.diff(paths.start))
         hop_mbps = np.repeat(paths.mbps, np.diff(paths.start))
         shape = len(self._classes), len(self._links)
@@ -75,15 +79,15 @@ class Fluid:
             survives = self._survival(paths)
         passing = paths.mbps * survives
         lost = np.bincount(paths.class_row, paths.mbps - passing, minlength=shape[0])
-        ends = np.bincount(paths.end, passing, minlength=3)
-        causes = {**dict(zip(self._classes, lost.tolist(), strict=True)), CUT: float(ends[1]), ASTRAY: float(ends[2])}
+        ends = np.bincount(paths.end, passing, minlength=4).tolist()
+        causes = dict(zip((*self._classes, CUT, ASTRAY, BLACKHOLED), (*lost.tolist(), *ends[1:]), strict=True))
         return Outcome(
             dict(zip(self._links, load.T.tolist(), strict=True)),
             {cause: mbps for cause, mbps in causes.items() if mbps > 0},
             np.bincount(paths.stream, passing * (paths.end == 0), minlength=len(streams)).astype(np.float64),
         )
 
-    def _paths(self, streams: Sequence[Stream], dead: frozenset[str]) -> _Paths:
+    def _paths(self, streams: Sequence[Stream], dead: frozenset[str], dark: frozenset[str]) -> _Paths:
         row = self._row
         stream, class_row, mbps, end, start, links = [], [], [], [], [0], []
         for number, each in enumerate(streams):
@@ -94,6 +98,9 @@ class Fluid:
                         ends = 1
                         break
                     links.append(row[link])
+                    if link in dark:
+                        ends = 3
+                        break
                 start.append(len(links))
                 stream.append(number)
                 class_row.append(each.class_row)

@@ -84,6 +84,7 @@ class Scenario:
     tick_s: float
     convergence_s: float
     export_s: float
+    probe_s: float  # how often borders probe what lies beyond their peering links
     sampling: int
 
     def class_row(self, dscp: int) -> int:
@@ -136,7 +137,7 @@ def load_scenario(config: Path, port_offset: int = 0) -> Scenario:
 
 
 def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: Table, *, offset: int) -> Scenario:
-    lab.only("tick_s", "igp_convergence_s", "export_s", "sampling", "netflow", "link", "demand")
+    lab.only("tick_s", "igp_convergence_s", "export_s", "probe_s", "sampling", "netflow", "link", "demand")
     routers = tuple(_routers(inventory, lab.table("netflow"), offset))
     groups = {row.text("name"): row.prefixes("prefixes") for row in peering.tables("prefix_group")}
     names = tuple(router.name for router in routers)
@@ -168,6 +169,7 @@ def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: T
         tick_s=lab.number("tick_s", 0.2, above=0),
         convergence_s=lab.number("igp_convergence_s", 0.3),
         export_s=lab.number("export_s", 0.5, above=0),
+        probe_s=lab.number("probe_s", 1.0, above=0),
         sampling=lab.integer("sampling", 1000, least=1, most=MOST_SAMPLING),
     )
 

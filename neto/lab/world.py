@@ -13,13 +13,14 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import structlog
 
 from neto.lab.accounting import Ledger, State
+from neto.lab.beyond import SAMPLES, Beyond, probe
 from neto.lab.bgp import Listener, LsSpeaker, RouterBgp
 from neto.lab.exports import FlowExports, Key, Meter
 from neto.lab.fluid import Fluid, Stream
@@ -69,6 +70,7 @@ class World:
         self.speakers = {address: LsSpeaker(address, port, scenario.asn) for address, port in scenario.speakers}
         self.demands: dict[Key, Demand] = {}
         self.scale = 1.0
+        self.beyond = Beyond(scenario)
         self.legacy = asyncio.Event()  # no router has a route of the daemon's
         self._epoch = time.time() - time.monotonic()
         self._directory = directory
@@ -123,6 +125,8 @@ class World:
         async with asyncio.TaskGroup() as work:
             work.create_task(FlowExports(self.scenario, self._meter, self.clock).run(), name="flow exports")
             work.create_task(self._tick(), name="ticks")
+            file = self._directory / SAMPLES
+            work.create_task(probe(self.beyond, file, self.scenario.probe_s, self.clock), name="probes")
 
     async def stop(self) -> None:
         """Stop listening; every session ends."""
@@ -156,6 +160,18 @@ class World:
     def restore(self, name: str) -> None:
         """Mend a link. Raises KeyError for no such link."""
         self._change_cables(self._down - self._pair(name), "link.restored", name)
+
+    def delay(self, link: str, more_ms: float) -> None:
+        """Make everything beyond a peering link so much further, one way. Raises KeyError, ValueError."""
+        self.beyond.delay(link, more_ms)
+        _log.warning("peering.delayed", link=link, more_ms=more_ms)
+        self._reroute()
+
+    def blackhole(self, isp: str, *, heals: bool = False) -> None:
+        """Have an ISP lose all that it is sent, its sessions up; or deliver again. Raises KeyError for no such ISP."""
+        self.beyond.blackhole(isp, heals=heals)
+        _log.warning("isp.delivers" if heals else "isp.blackholes", isp=isp)
+        self.settle()
 
     def scale_demand(self, factor: float) -> None:
         """Multiply every demand by a factor. Raises ValueError for what is no factor."""
@@ -237,11 +253,16 @@ class World:
     def _converge(self) -> None:
         """Let every router know which links are up."""
         self._known_down = self._down
-        self._forwarding = Forwarding(self.scenario, frozenset(self._cable.keys() - self._known_down))
         self._tell_topology()
+        self._reroute()
+        _log.info("igp.converged", down=" ".join(sorted(self._known_down)))
+
+    def _reroute(self) -> None:
+        """Let every router forward as it must by all that is known now."""
+        known = replace(self.scenario, exits=self.beyond.exits)
+        self._forwarding = Forwarding(known, frozenset(self._cable.keys() - self._known_down))
         self._stale.update(self.states)
         self.settle()
-        _log.info("igp.converged", down=" ".join(sorted(self._known_down)))
 
     def _tell_topology(self) -> None:
         told = objects_of(self.scenario, self._known_down)
@@ -299,7 +320,7 @@ class World:
         demands = list(self.demands.values())
         rates = [self.mbps(demand) for demand in demands]
         streams = [Stream(demand.way, demand.class_row, mbps) for demand, mbps in zip(demands, rates, strict=True)]
-        outcome = self._fluid.flow(streams, self._down)
+        outcome = self._fluid.flow(streams, self._down, self.beyond.dark_links)
         classes = len(self.scenario.classes)
         offered, delivered, delays = [0.0] * classes, [0.0] * classes, [0.0] * classes
         steered, late = 0.0, []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto.lab.fluid import ASTRAY, CUT, Fluid, Stream
+from neto.lab.fluid import ASTRAY, BLACKHOLED, CUT, Fluid, Stream
 from neto.lab.way import Path, Way
 
 CLASSES = ("gold", "silver", "rest")
@@ -41,6 +41,14 @@ def test_beyond_a_dead_link_nothing_is_loaded():
     assert {link: sum(load) for link, load in outcome.load_mbps.items()} == {"ab": 80.0, "bc": 0, "cd": 0, "de": 40.0}
     assert outcome.lost_mbps == {CUT: 40.0}
     assert outcome.delivered_mbps.tolist() == [40.0]
+
+
+def test_what_an_isp_loses_has_loaded_the_way_to_it_and_its_link():
+    fluid = Fluid({"ab": 100.0, "isp": 100.0}, CLASSES)
+    outcome = fluid.flow([Stream(over("ab", "isp"), 0, 30.0), Stream(over("ab"), 0, 5.0)], dark={"isp"})
+    assert outcome.load_mbps == {"ab": [35.0, 0.0, 0.0], "isp": [30.0, 0.0, 0.0]}
+    assert outcome.lost_mbps == {BLACKHOLED: 30.0}
+    assert outcome.delivered_mbps.tolist() == [0.0, 5.0]
 
 
 def test_traffic_that_has_nowhere_to_go_loads_what_it_passed_and_is_lost():
