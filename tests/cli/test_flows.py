@@ -95,6 +95,35 @@ def test_a_capture_tells_its_exporters_apart_by_address(monkeypatch, tmp_path):
     assert told["totals"]["octets"] == 31 * 1500
 
 
+def test_sflow_and_netflow_of_one_capture_are_told_apart(monkeypatch, tmp_path):
+    ip = struct.pack("!BBHIBBH4s4s", 0x45, 184, 1400, 0, 64, 17, 0, bytes([10, 0, 0, 1]), bytes([10, 1, 0, 9]))
+    record = struct.pack("!6I", 1, 16 + len(ip), 11, 1400, 0, len(ip)) + ip  # a bare IPv4 header
+    sampled = struct.pack("!8I", 1, 7, 512, 5000, 0, 7, 9, 1) + record
+    sflow = struct.pack("!7I", 5, 1, 0, 3, 1, 100, 1) + struct.pack("!II", 1, len(sampled)) + sampled
+    netflow = Exporter("v5", 7).packets(FLOWS[:1], T0)
+    capture = capture_of([sflow, *netflow], ["192.0.2.1"] * (1 + len(netflow)))
+    told = document(monkeypatch, tmp_path, written(tmp_path, "both.pcap", capture))
+    assert told["totals"] == dict(zip(TOTALS, (2, 2, 2900, 2, 0, 0), strict=True))
+    assert told["flows"][0] == {
+        "exporter": "192.0.2.1",
+        "version": "sflow",
+        "domain": 3,
+        "template": 0,
+        "src": "10.0.0.1",
+        "dst": "10.1.0.9",
+        "octets": 1400,
+        "packets": 1,
+        "tos": 184,
+        "in_if": 7,
+        "out_if": 9,
+        "sampling": 512,
+        "sampling_told": True,
+        "start": None,
+        "end": None,
+    }
+    assert told["flows"][1]["version"] == 5
+
+
 def test_data_whose_template_comes_in_a_later_file_is_decoded_and_else_counted(monkeypatch, tmp_path):
     templates, data, _ = payload_files(tmp_path, Exporter("v9").packets(FLOWS, T0))
     late = document(monkeypatch, tmp_path, data, templates)

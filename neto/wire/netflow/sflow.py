@@ -40,6 +40,7 @@ _ETHERNET, _BARE_IPV4, _BARE_IPV6 = 1, 11, 12  # header protocols
 _VLANS, _MPLS = frozenset({0x8100, 0x88A8, 0x9100}), frozenset({0x8847, 0x8848})
 _IPV4, _IPV6 = 0x0800, 0x86DD
 _INTERFACE = (1 << 30) - 1  # the bits of a compact interface; the two above say whether it is one
+_INTERFACE_SOURCE = 0  # type of a data source; others are VLANs and parts of a chassis
 _IPV6_HEADER = 40
 
 
@@ -51,7 +52,7 @@ class Datagram:
     sequence: int
     rows: bytes
     others: int
-    problem: WireError | None  # where it stops making sense
+    problem: WireError | None  # the first thing in it that makes no sense
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class _Packet:
 def parse(datagram: memoryview) -> Datagram:
     """Read a datagram that begins with HEADER.
 
-    Raises WireError when its header cannot be read; what is wrong after that is told beside what was read before.
+    Raises WireError when its header cannot be read. What is wrong after that is told beside what could be read: a
+    sample that is damaged within its length costs no other.
     """
     kind = _u32(datagram, 4)
     if kind not in _AGENTS:
@@ -80,11 +82,15 @@ def parse(datagram: memoryview) -> Datagram:
         for _ in range(samples):  # however many it says, each takes octets that must be there
             form, body = _framed(datagram, at)
             at += 8 + _padded(len(body))
-            row = _sample(form, body)
+            try:
+                row = _sample(form, body)
+            except WireError as error:
+                problem = problem or error
+                continue
             rows += row
             others += not row
-    except WireError as error:
-        problem = error
+    except WireError as error:  # where the next sample begins is not known
+        problem = problem or error
     return Datagram(sub_agent, sequence, bytes(rows), others, problem)
 
 
@@ -92,11 +98,11 @@ def _sample(form: int, body: memoryview) -> bytes:
     """Read one sample as a row; nothing when it is of another kind or packet."""
     if form == _FLOW_SAMPLE:
         source, rate, entering, leaving, count = (_u32(body, at) for at in (4, 8, 20, 24, 28))
+        kind, source = source >> 24, source & 0xFFFFFF
         at = 32
         entering, leaving = (each if each <= _INTERFACE else 0 for each in (entering, leaving))
-        source &= 0xFFFFFF
     elif form == _EXPANDED_FLOW_SAMPLE:
-        source, rate, count = _u32(body, 8), _u32(body, 12), _u32(body, 40)
+        kind, source, rate, count = (_u32(body, at) for at in (4, 8, 12, 40))
         entering, leaving = (_u32(body, n + 4) if _u32(body, n) == 0 else 0 for n in (24, 32))
         at = 44
     else:
@@ -108,7 +114,7 @@ def _sample(form: int, body: memoryview) -> bytes:
             v6 = (packet.src, packet.dst)
         else:
             v4 = (packet.src, packet.dst)
-        egress = source == leaving != entering
+        egress = kind == _INTERFACE_SOURCE and source == leaving != entering
         return _ROW.pack(*v4, *v6, packet.octets, 1, packet.tos, entering, leaving, egress, rate)
     return b""
 

@@ -45,8 +45,8 @@ def sample(*records, rate=1000, source=7, entering=7, leaving=9):
     return opaque(1, body)
 
 
-def expanded(*records, rate=1000, source=7, entering=(0, 7), leaving=(0, 9)):
-    told = (1, 0, source, rate, 5000, 0, *entering, *leaving, len(records))
+def expanded(*records, rate=1000, source=7, entering=(0, 7), leaving=(0, 9), kind=0):
+    told = (1, kind, source, rate, 5000, 0, *entering, *leaving, len(records))
     return opaque(3, struct.pack("!11I", *told) + b"".join(records))
 
 
@@ -117,6 +117,35 @@ def test_what_is_sampled_where_it_leaves_is_told_as_such():
     packet = raw(ethernet(0x0800, ipv4()))
     (flows,), _, _ = read(datagram(sample(packet, source=9), sample(packet, source=7), expanded(packet, source=9)))
     assert flows.egress.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("made", [sample, lambda *records, source: expanded(*records, source=source & 255, kind=1)])
+def test_what_is_sampled_in_a_vlan_is_not_taken_for_what_leaves_by_an_interface_of_its_number(made):
+    packet = raw(ethernet(0x0800, ipv4()))
+    (flows,), _, _ = read(datagram(made(packet, source=1 << 24 | 9)))
+    assert [flows.out_if.tolist(), flows.egress.tolist()] == [[9], [False]]
+
+
+def test_a_damaged_sample_costs_no_other():
+    packet = raw(ethernet(0x0800, ipv4()))
+    damaged = sample(struct.pack("!II", 1, 2**32 - 1)), expanded(packet)[:4] + struct.pack("!I", 4) + bytes(4)
+    (flows,), problems, decoder = read(datagram(sample(packet), *damaged, expanded(packet, rate=9)))
+    assert flows.sampling.tolist() == [1000, 9]
+    assert [str(each) for each in problems] == ["sFlow structure at octet 32 says 4294967295 octets; 0 are left"]
+    assert decoder.counters.errors == 1
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        datagram(opaque(2, bytes(4)), count=2**32 - 1),
+        datagram(opaque(1, struct.pack("!8I", 1, 7, 9, 9, 0, 7, 9, 2**32 - 1) + opaque(1001, b""))),
+        datagram(struct.pack("!II", 1, 2**32 - 1)),
+    ],
+)
+def test_counts_and_lengths_that_lie_end_where_the_octets_end(packet):
+    flows, problems, _ = read(packet)
+    assert (flows, len(problems)) == ([], 1)
 
 
 def test_interfaces_that_are_none_are_not_told():
