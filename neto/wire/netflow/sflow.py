@@ -114,7 +114,7 @@ def _sample(form: int, body: memoryview) -> bytes:
             v6 = (packet.src, packet.dst)
         else:
             v4 = (packet.src, packet.dst)
-        egress = kind == _INTERFACE_SOURCE and source == leaving != entering
+        egress = kind == _INTERFACE_SOURCE and 0 != source == leaving != entering
         return _ROW.pack(*v4, *v6, packet.octets, 1, packet.tos, entering, leaving, egress, rate)
     return b""
 

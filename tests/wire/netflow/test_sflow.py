@@ -126,6 +126,13 @@ def test_what_is_sampled_in_a_vlan_is_not_taken_for_what_leaves_by_an_interface_
     assert [flows.out_if.tolist(), flows.egress.tolist()] == [[9], [False]]
 
 
+def test_what_leaves_where_it_entered_or_nobody_knows_where_is_not_told_as_leaving():
+    packet = raw(ethernet(0x0800, ipv4()))
+    back, nowhere = {"source": 7, "entering": 7, "leaving": 7}, {"source": 0, "leaving": 0}
+    (flows,), _, _ = read(datagram(sample(packet, **back), sample(packet, **nowhere)))
+    assert flows.egress.tolist() == [False, False]
+
+
 def test_a_damaged_sample_costs_no_other():
     packet = raw(ethernet(0x0800, ipv4()))
     damaged = sample(struct.pack("!II", 1, 2**32 - 1)), expanded(packet)[:4] + struct.pack("!I", 4) + bytes(4)
