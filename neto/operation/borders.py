@@ -17,6 +17,7 @@ from neto.controller.latency_moves import LatencyPolicy
 from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink
 from neto.operation import outside
+from neto.operation.damping import Damping
 from neto.settings.main import Bgp, Bmp, Latency
 
 _SHOWN_GROUPS = 50
@@ -75,6 +76,8 @@ class Borders:
         self._egresses: Mapping[tuple[str, str], Egress] | None = None
         self._estimates: list[LatencyEstimate] = []
         self._failing: frozenset[tuple[str, str]] = frozenset()
+        self._held: frozenset[tuple[str, str]] = frozenset()
+        self._damping: Damping[tuple[str, str]] = Damping()
 
     async def run(self) -> None:
         """Listen until cancelled. Raises OSError when an address cannot be bound."""
@@ -107,7 +110,8 @@ class Borders:
             self._decided = (told.changes, listed.links)
         self._exits.hear(listed.links, told, self._table, time.monotonic())
         self._estimates, self._failing = samples.estimates(now), samples.failing(now)
-        found = outside.outside(listed, self._exits, self._latency, self._estimates, self._failing, now)
+        self._held = self._damping.hear(self._failing, time.monotonic())
+        found = outside.outside(listed, self._exits, self._latency, self._estimates, self._failing, now, self._held)
         self._egresses = {(each.prefix_group, each.peering_link): each for each in found.egresses}
 
     def usable(self, listed: Peering) -> Peering:
@@ -128,7 +132,8 @@ class Borders:
     def doubts(self) -> Sequence[str]:
         """What is not as it should be."""
         lost = (f"{group} through {link}: probes are lost" for link, group in sorted(self._failing))
-        return (*self._exits.doubts, *lost)
+        held = (f"{group} through {link}: probes were lost too often" for link, group in sorted(self._held))
+        return (*self._exits.doubts, *lost, *held)
 
     @property
     def peers(self) -> list[dict[str, object]]:

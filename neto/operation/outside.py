@@ -3,7 +3,8 @@
 What an operator lists is what may be used at most. Of that an exit is open for a prefix group while its peer announces
 every prefix of the group, or one around it, to a border that tells its routes; exits of borders that are not to tell
 any are open as listed. Routes are suspects like every input: when a peer that is up withdraws most of what it
-announced at once, what it announced before stands until its time to live is over.
+announced at once, what it announced before stands until its time to live is over. An exit that keeps closing and
+opening is held down (`operation.damping`): groups use it only while they have no other.
 
 Delays are the operator's where nothing is measured. Where they are measured, latency moves a group as
 `controller.latency_moves` has it.
@@ -18,6 +19,7 @@ from neto.agents.monitoring.exits import RibCopy, RouteTable
 from neto.controller.latency_moves import LatencyPolicy, Standing, delays_us, step
 from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink, Prefix
+from neto.operation.damping import Damping
 
 _FEW = 20  # prefixes: a peer that announced fewer may withdraw them as it likes
 
@@ -50,11 +52,13 @@ class Exits:
     def __init__(self, tellers: frozenset[str], trust: RouteTrust, now: float) -> None:
         self.doubts: tuple[str, ...] = ()
         self.refused = 0  # tables that were not believed
+        self.held: frozenset[str] = frozenset()  # links that are open and closed too often before
         self._tellers = tellers
         self._trust = trust
         self._began_s = now
         self._believed: dict[str, _Believed] = {}
         self._open: dict[str, bool] = {}
+        self._damping: Damping[str] = Damping()
 
     def hear(self, links: tuple[PeeringLink, ...], told: RibCopy | None, table: RouteTable | None, now: float) -> None:
         """Take what borders tell; the table is made of `told` and these links."""
@@ -70,7 +74,8 @@ class Exits:
                 doubt = self._silent(link, told, now)
             if doubt:
                 doubts.append(doubt)
-        self.doubts = tuple(doubts)
+        self.held = self._damping.hear((link.name for link in links if not self._open[link.name]), now)
+        self.doubts = (*doubts, *(f"{link}: its BGP session came and went too often" for link in sorted(self.held)))
 
     def is_open(self, link: str, prefix: Prefix) -> bool:
         """Whether a prefix may leave through a link."""
@@ -140,8 +145,13 @@ def outside(
     estimates: list[LatencyEstimate],
     failing: frozenset[tuple[str, str]],
     now: float,
+    held: frozenset[tuple[str, str]] = frozenset(),
 ) -> Peering:
-    """Return the peering to decide on. failing: (link, group) that lose what is sent. now: unix seconds."""
+    """Return the peering to decide on.
+
+    failing: (link, group) that lose what is sent. now: unix seconds. held: (link, group) that did so too often, as are
+    all of links that `exits` holds: for groups that have no other exit.
+    """
     by_pair = {(each.peering_link, each.prefix_group): each for each in estimates}
     of_group: dict[str, list[Egress]] = {}
     prefixes = {group.name: group.prefixes for group in listed.groups}
@@ -151,7 +161,9 @@ def outside(
         if announced and pair not in failing:
             of_group.setdefault(egress.prefix_group, []).append(egress)
     found: dict[tuple[str, str], Egress] = {}
-    for group, egresses in of_group.items():
+    for group, opened in of_group.items():
+        steady = [e for e in opened if e.peering_link not in exits.held and (e.peering_link, group) not in held]
+        egresses = steady or opened
         delays = latency.delays(group, egresses, by_pair, now)
         for egress in egresses:
             estimate = by_pair.get((egress.peering_link, group))

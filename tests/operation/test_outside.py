@@ -117,6 +117,42 @@ def test_a_peer_that_goes_down_closes_its_exit_at_once(world):
     assert world.open(6.0) == {"g": ["l1", "l2", "l3"], "h": ["l2", "l3"]}
 
 
+def flap(world, down_s):
+    """A session that goes down, is seen to, and is back a second later with its whole table."""
+    world.rib.peer_down("b1", ISP)
+    down = world.open(down_s)
+    world.tells("b1", [*PREFIXES, "10.200.0.0/16"], down_s + 1)
+    return down["g"], world.open(down_s + 1)["g"]
+
+
+def test_a_session_that_flaps_is_left_alone_the_longer_the_more_often(world):
+    assert flap(world, 10.0) == (["l2", "l3"], ["l1", "l2", "l3"])  # once is no flapping
+    assert flap(world, 20.0) == (["l2", "l3"], ["l2", "l3"])
+    assert world.exits.doubts == ("l1: its BGP session came and went too often",)
+    for at in range(30, 70, 10):
+        assert flap(world, float(at)) == (["l2", "l3"], ["l2", "l3"])
+    assert world.open(60.0 + 899)["g"] == ["l2", "l3"]  # 60 s, doubled four times, at most 900 s
+    assert world.open(60.0 + 901)["g"] == ["l1", "l2", "l3"]
+    assert world.exits.doubts == ()
+
+
+def test_a_link_that_flaps_is_still_used_by_groups_that_have_no_other(world):
+    for at in (10.0, 20.0, 30.0):
+        flap(world, at)
+    world.withdraws("b2", ["10.200.0.0/16"])
+    lost = frozenset({("l3", "h")})
+    assert world.open(32.0, failing=lost) == {"g": ["l2", "l3"], "h": ["l1"]}
+
+
+def test_a_default_route_in_place_of_a_full_table_moves_nothing(world):
+    before = world.ways(2.0)
+    world.announces("b1", ["0.0.0.0/0"])
+    assert world.ways(3.0) == before
+    world.withdraws("b1", [*PREFIXES, "10.200.0.0/16"])
+    assert world.ways(4.0) == before
+    assert (world.rib.counters["defaults"], world.exits.refused) == (1, 1)
+
+
 def test_a_full_table_that_vanishes_is_refused_counted_and_moves_nothing_until_its_time_is_over(world):
     world.withdraws("b1", [*PREFIXES, "10.200.0.0/16"])
     for now in (3.0, 100.0, 302.9):
