@@ -17,6 +17,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import numpy as np
 import numpy.typing as npt
 
+from neto.jit import compiled, eight_octets
+
 SLOTS = 512
 _OCTETS = 65536 + 1536  # of a slot: any datagram fits, and slots do not fall on the same lines of a cache
 _ADDRESS = 28  # octets of a sockaddr_in6
@@ -32,10 +34,13 @@ _HEADER = np.dtype(
     }
 )
 _FAMILY = struct.Struct("=H")
-_MAPPED = b"\0" * 10 + b"\xff\xff"  # before an IPv4 address in an IPv6 one
+_MAPPED = 0xFFFF  # before an IPv4 address in an IPv6 one
+_AF_INET6 = int(socket.AF_INET6)
+_MIX = 0x9E3779B97F4A7C15
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+Words = npt.NDArray[np.uint64]
 
 
 class Slots:
@@ -124,43 +129,50 @@ class PeerTable:
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        words = np.array([_words(_sixteen(address)) for address in addresses], np.uint64).reshape(-1, 2)
-        self._factor = np.uint64(0x9E3779B97F4A7C15)
-        while len(np.unique(self._mixed(words))) < len(words):
-            self._factor += np.uint64(2)
-        order = np.argsort(self._mixed(words))
-        self._words, self._rows, self._keys = words[order], order.astype(np.int32), self._mixed(words)[order]
+        self._keys = np.zeros((2 << len(addresses).bit_length(), 2), np.uint64)
+        self._rows = np.full(len(self._keys), -1, np.int32)
+        for row, address in enumerate(addresses):
+            sixteen = _sixteen(address)
+            high, low = (np.uint64(int.from_bytes(half, "big")) for half in (sixteen[:8], sixteen[8:]))
+            _know(self._keys, self._rows, high, low, row)
 
     def find(self, addresses: npt.NDArray[np.uint8]) -> Int32s:
         """Rows of socket addresses, (n, 28); -1 for one that is not known."""
-        if not len(self._rows):
-            return np.full(len(addresses), -1, np.int32)
-        family = np.ascontiguousarray(addresses[:, :2]).view(np.uint16)[:, 0]
-        sixteen = np.zeros((len(addresses), 16), np.uint8)
-        sixteen[:, :12] = np.frombuffer(_MAPPED, np.uint8)
-        sixteen[:, 12:] = addresses[:, 4:8]
-        six = family == socket.AF_INET6
-        sixteen[six] = addresses[six, 8:24]
-        words = sixteen.view(">u8").astype(np.uint64)
-        at = np.minimum(np.searchsorted(self._keys, self._mixed(words)), len(self._rows) - 1)
-        return np.where((self._words[at] == words).all(axis=1), self._rows[at], np.int32(-1))
+        found = np.empty(len(addresses), np.int32)
+        _find(addresses, self._keys, self._rows, found)
+        return found
 
-    def _mixed(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """One number for each address; those that are known have numbers of their own."""
-        mixed: npt.NDArray[np.uint64] = (words[:, 0] * self._factor) ^ (
-            words[:, 1] * (self._factor << np.uint64(1) | np.uint64(1))
-        )
-        return mixed
+
+@compiled
+def _find(addresses: npt.NDArray[np.uint8], keys: Words, rows: Int32s, found: Int32s) -> None:
+    for index in range(len(addresses)):
+        address = addresses[index]
+        high, low = np.uint64(0), (np.uint64(_MAPPED) << np.uint64(32)) | (eight_octets(address, 4) >> np.uint64(32))
+        if address[0] == _AF_INET6 or address[1] == _AF_INET6:  # in the host's order
+            high, low = eight_octets(address, 8), eight_octets(address, 16)
+        found[index] = rows[_slot(keys, rows, high, low)]
+
+
+@compiled
+def _know(keys: Words, rows: Int32s, high: np.uint64, low: np.uint64, row: int) -> None:
+    slot = _slot(keys, rows, high, low)
+    keys[slot, 0], keys[slot, 1], rows[slot] = high, low, row
+
+
+@compiled
+def _slot(keys: Words, rows: Int32s, high: np.uint64, low: np.uint64) -> int:
+    """Where an address is, or would be: a hash table with open addressing that is half empty."""
+    mixed = (high ^ (low * np.uint64(_MIX))) * np.uint64(_MIX)
+    slot = np.int64(mixed >> np.uint64(33)) & (len(rows) - 1)
+    while rows[slot] >= 0 and not (keys[slot, 0] == high and keys[slot, 1] == low):
+        slot = (slot + 1) & (len(rows) - 1)
+    return int(slot)
 
 
 def _sixteen(address: str) -> bytes:
     """Write an address as 16 octets: an IPv4 address as one in IPv6, and no scope."""
     parsed = ip_address(address.partition("%")[0])
-    return parsed.packed if isinstance(parsed, IPv6Address) else _MAPPED + parsed.packed
-
-
-def _words(sixteen: bytes) -> tuple[int, int]:
-    return int.from_bytes(sixteen[:8], "big"), int.from_bytes(sixteen[8:], "big")
+    return parsed.packed if isinstance(parsed, IPv6Address) else _MAPPED.to_bytes(12, "big") + parsed.packed
 
 
 def _sockaddr(address: str) -> bytes:
