@@ -7,12 +7,13 @@ own and that exit alone. So paths through the WAN, capacities and transitions ar
 A prefix stays at its exit unless that is gone, or what runs does not fit any more, or the group would come nearer by
 the least gain. Weights of segment lists go on to split what whole prefixes cannot: a prefix too large for any exit's
 share or for the shift limit, those that the limits hold back until a later decision, and groups at a head-end for
-which there is not room enough for all their traffic.
+which there is not room enough for all their traffic, or for one policy more per exit and class.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,14 +29,16 @@ from neto.model.sr import RouteKey
 
 Pair = tuple[str, str]  # head-end, prefix group
 _ROUNDING = 1e-6
+_MOST_ATTEMPTS = 5  # allocations in one decision
 
 
 def decide_by_prefix(world: World, options: CycleOptions, cache: PathCache | None = None) -> Target:
     """Return the state to reach; with groups split by weights alone where the intents do not say otherwise."""
     limits = world.snapshot.intents.prefix_split
-    free = decide_target(world, options, cache)
     if limits is None or not world.groups:
-        return free
+        return decide_target(world, options, cache)
+    options = replace(options, solve_limit_s=options.solve_limit_s / _MOST_ATTEMPTS)
+    free = decide_target(world, options, cache)
     asked = _Fare.of(free)
     dealer = _Dealer(world, asked, limits)
     due = {pair for pair in dealer.rates if not dealer.running.get(pair)}
@@ -46,7 +49,8 @@ def decide_by_prefix(world: World, options: CycleOptions, cache: PathCache | Non
         return made, _Fare.of(made)
 
     def short() -> set[Pair]:
-        return {pair for pair, fare in fares.items() if not fare.placed and pair not in by_weights}
+        full = dealer.full(target)
+        return {pair for pair, fare in fares.items() if not fare.placed or pair[0] in full} - by_weights
 
     target, fares = attempt()
     further = {pair for pair in fares.keys() & asked.keys() if fares[pair].gains(asked[pair], options.min_gain)}
@@ -70,9 +74,12 @@ def decide_by_prefix(world: World, options: CycleOptions, cache: PathCache | Non
 
 
 def _is_less(target: Target, free: Target) -> bool:
-    """Whether a class is given less than it would be with whole groups."""
-    given = zip(target.allocation.classes, free.allocation.classes, strict=True)
-    return any(now.allocated_mbps < then.allocated_mbps * (1 - _ROUNDING) for now, then in given)
+    """Whether a class lacks more than it would with whole groups."""
+    lacks = (
+        [(each.requested_mbps - each.allocated_mbps, each.requested_mbps) for each in one.allocation.classes]
+        for one in (target, free)
+    )
+    return any(now > then + _ROUNDING * asked for (now, asked), (then, _) in zip(*lacks, strict=True))
 
 
 @dataclass(slots=True)
@@ -172,6 +179,12 @@ class _Dealer:
             left -= len(found.moved) + len(found.begun)
             dealt |= {RouteKey(pair[0], prefix): exit_ for prefix, exit_ in found.exits.items()}
         return dealt
+
+    def full(self, target: Target) -> set[str]:
+        """Return the head-ends that would have more policies than they may."""
+        most = self.world.forwarding.most_policies
+        held = Counter(key.headend for key in target.state.policies)
+        return {headend for headend, count in held.items() if count > most.get(headend, count)}
 
     def beside(self, pairs: Collection[Pair]) -> set[Pair]:
         """Return the pairs that use an exit which one of these uses."""

@@ -131,6 +131,30 @@ def test_what_runs_by_weights_goes_over_to_whole_prefixes_bit_by_bit_and_loses_n
     assert whole[-1] == len(PREFIXES)
 
 
+def with_most_policies(now, most):
+    routers = tuple(replace(each, max_policies=most) for each in now.inventory.routers)
+    return replace(now, inventory=replace(now.inventory, routers=routers))
+
+
+@pytest.mark.parametrize(("most", "ways"), [(2, 2), (3, 2), (4, 1)])  # a policy for the class and one for its exit
+def test_a_headend_without_room_for_policies_per_exit_splits_by_weights(most, ways):
+    now = with_most_policies(wan(), most)
+    found = decide(now, OPTIONS)
+    assert not found.plan.stuck
+    assert len(found.target.policies) <= most
+    assert {len(taken) for taken in exits_taken(now, found.target).values()} == {ways}
+
+
+@pytest.mark.parametrize("portion", [0.05, 0.25, 0.5])
+def test_a_portion_is_steered_by_whole_prefixes_too_and_stays_as_it_grows(portion):
+    now = cycles(replace(wan(exit_mbps=1600.0, delays_us=(5000.0, 9000.0)), portion=portion), 3)
+    steered = set(now.running.routes)
+    assert len(steered) == portion * len(PREFIXES)
+    later = cycles(replace(now, portion=1.0), 1)
+    before, after = exits_taken(now, now.running), exits_taken(now, later.running)
+    assert all(after[key.prefix] == before[key.prefix] for key in steered)
+
+
 def test_a_prefix_that_no_exit_can_take_is_split_by_weights():
     rates = {PREFIXES[0]: 700.0, **dict.fromkeys(PREFIXES[1:11], 10.0)}
     now = wan(rates=rates)

@@ -58,7 +58,9 @@ def snapshot(
     )
     borders = rng.sample(names, 3)
     groups = tuple(
-        PrefixGroup(f"group{row}", tuple(IPv4Network(f"192.0.{2 * row + part}.0/24") for part in range(prefixes)))
+        PrefixGroup(
+            f"group{row}", tuple(IPv4Network(f"192.0.{prefixes * row + part}.0/24") for part in range(prefixes))
+        )
         for row in range(2)
     )
     peering = Peering(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from neto.errors import InputError, NetoError
+from neto.model.intent import PrefixSplit
 from neto.settings.broker import broker
 from neto.settings.collector import load_collector
 from neto.settings.load import load_config
@@ -120,6 +121,18 @@ def test_good_files_load(config):
         ("intents.toml", "[46]", "[64]", r"intents.toml:5: class\[1\]\.dscp\[1\]: 64 is out of range; accepted: at mo"),
         ("intents.toml", "[46]", "[]", r"intents.toml:5: class\[1\]\.dscp: is missing"),
         ("intents.toml", "headroom", 'frozen = ["x"]\nheadroom', r"intents.toml:2: frozen: 'x' is no router"),
+        (
+            "intents.toml",
+            '[[class]]\nname = "rest"',
+            '[prefix_split]\nmax_shift = 0\n[[class]]\nname = "rest"',
+            r"intents.toml:8: prefix_split\.max_shift: 0 is out of range; accepted: more than 0",
+        ),
+        (
+            "intents.toml",
+            '[[class]]\nname = "rest"',
+            '[prefix_split]\nmax_prefix = 9\n[[class]]\nname = "rest"',
+            r"intents.toml:8: prefix_split\.max_prefix: unknown key \(did you mean max_prefixes\?\)",
+        ),
         ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
         ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
         ("peering.toml", "192.0.2.0/24", "10.1.0.0/18", r"peering.toml:12: .*already originated by lon1"),
@@ -140,6 +153,12 @@ def test_problems_of_all_files_come_at_once(config):
     edit(config, "intents.toml", "0.1", "2")
     edit(config, "peering.toml", "64500", "0")
     assert {problem.split(":")[0] for problem in problems(config)} == {"intents.toml", "peering.toml"}
+
+
+def test_groups_are_split_by_whole_prefixes_only_where_the_intents_say_so(config):
+    assert load_config(config).intents.prefix_split is None
+    edit(config, "intents.toml", "headroom = 0.1", "headroom = 0.1\nprefix_split = {max_shift = 0.5}")
+    assert load_config(config).intents.prefix_split == PrefixSplit(max_shift=0.5)
 
 
 def test_demands_in_the_daemons_peering_file_are_refused(config):
