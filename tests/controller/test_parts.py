@@ -109,6 +109,19 @@ def test_prefixes_of_an_exit_that_closes_leave_it_and_the_others_stay():
     assert any(ways == ("exit-c",) for ways in before.values())
 
 
+def test_prefixes_without_demand_stay_at_their_exit_until_it_closes():
+    now = cycles(wan(), 1)
+    busy = replace(now, demand=replace(now.demand, rates=now.demand.rates[::2]))
+    asleep = {row.prefix for row in now.demand.rates[1::2]}
+    later = decide(busy, OPTIONS).target
+    assert {key: route for key, route in later.routes.items() if key.prefix in asleep} == {
+        key: route for key, route in now.running.routes.items() if key.prefix in asleep
+    }
+    closed = replace(busy, peering=replace(now.peering, egresses=now.peering.egresses[:1]))
+    left = decide(closed, OPTIONS).target
+    assert set(exits_taken(replace(closed, demand=now.demand), left).values()) == {("exit-b",)}
+
+
 @pytest.mark.parametrize(("most", "shift"), [(3, 1.0), (100, 0.1)])
 def test_no_more_goes_over_to_an_exit_of_its_own_in_one_decision_than_the_limits_let(most, shift):
     now = wan(limits=PrefixSplit(max_prefixes=most, max_shift=shift))
@@ -163,7 +176,7 @@ def test_a_prefix_that_no_exit_can_take_is_split_by_weights():
     assert max(exit_loads(now, found.target).values()) <= 600
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("exit_mbps", [2000.0, 600.0])
 def test_noise_of_20_percent_on_two_near_equal_exits_moves_no_prefix_after_the_first_five_cycles(seed, exit_mbps):
     """Round-trip times and demand wobble; medians of few samples, with the intervals they have."""
@@ -189,7 +202,7 @@ def test_noise_of_20_percent_on_two_near_equal_exits_moves_no_prefix_after_the_f
 
 
 @pytest.mark.parametrize("busiest", [0.8, 1.6])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_on_random_networks_what_weights_can_place_stays_within_capacity_on_every_step(seed, busiest):
     """Oracle: packets forwarded by labels and routes alone, after each step of the plan and at its end."""
     now = snapshot(random.Random(seed), busiest=busiest, prefixes=6)
