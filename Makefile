@@ -61,7 +61,7 @@ fail-links: setup ## two hundred links cut in the middle of transitions, in the 
 bench-peering: setup ## full tables by BMP; the joint decision beside two separate ones and HiGHS (half an hour)
 	@nice $(PYTEST) -s -q -m bench tests/bench/peering
 
-bench-netflow: setup ## flows a second of one core beside nfcapd, nfacctd and netflow; loop lag (a quarter of an hour)
+bench-netflow: setup ## flows a second of one core beside nfcapd, nfacctd and netflow; loop lag (half an hour)
 	@tests/bench/netflow/install.sh
 	@$(PYTEST) -s -q -m bench tests/bench/netflow
 

@@ -42,6 +42,7 @@ class Receiver:
     """A process group that listens on a port of 127.0.0.1, pinned to the last core."""
 
     name: str
+    ending = signal.SIGTERM
 
     def __init__(self, command, buffer: int = BUFFER, **options) -> None:
         self.port = getattr(self, "port", None) or free_port()
@@ -111,7 +112,7 @@ class Receiver:
 
     def close(self) -> None:
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
+            os.killpg(self.process.pid, self.ending)
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -178,6 +179,7 @@ class Nfacctd(Receiver):
     """pmacct's collector: sums in memory by destination's network and TOS, which is what a matrix takes."""
 
     name = "nfacctd"
+    ending = signal.SIGKILL  # it holds everything in memory, and takes its time otherwise
 
     def __init__(self, directory: Path, table) -> None:
         directory.mkdir()
