@@ -115,6 +115,20 @@ def blackhole(
     print(f"{isp} delivers again" if heal else f"{isp} loses all that it is sent")
 
 
+@app.command("flap")
+def flap(
+    context: typer.Context,
+    link: Annotated[str, typer.Argument(help="A peering link.")],
+    config: SameConfig = None,
+    *,
+    times: Annotated[int, typer.Option("--times", min=1, help="How often it goes down.")] = 5,
+    period: Annotated[float, typer.Option("--period", min=0.1, help="Seconds that it is down, and up again.")] = 5.0,
+) -> None:
+    """Let the BGP session of a peering link go down and come back, again and again."""
+    _ask(context, config, {"do": "flap", "link": link, "times": times, "period_s": period})
+    print(f"the session of {link} goes down {times} times, for {period:g} s each")
+
+
 @app.command("scale")
 def scale(context: typer.Context, factor: float, config: SameConfig = None) -> None:
     """Multiply all demand of the scenario."""

@@ -40,6 +40,7 @@ class Control:
             "restore": lambda request: self._cable(request, cut=False),
             "delay": self._delay,
             "blackhole": self._blackhole,
+            "flap": self._flap,
             "scale": self._scale,
             "demand": self._demand,
             "trouble": self._trouble,
@@ -96,6 +97,7 @@ class Control:
             "offered_mbps": sum(state.offered_mbps),
             "lost_mbps": dict(state.lost_mbps),
             "late": list(state.late),
+            "sessions_down": sorted(world.sessions_down),
             "blackholes": sorted(world.beyond.dark),
             "scale": world.scale,
             "classes": [
@@ -208,6 +210,11 @@ class Control:
 
     def _blackhole(self, request: Request) -> Answer:
         self._world.blackhole(_text(request, "isp"), heals=bool(request.get("heals", False)))
+        return {}
+
+    def _flap(self, request: Request) -> Answer:
+        times, period_s = int(_number(request, "times")), _number(request, "period_s")
+        self._world.flap(_text(request, "link"), times, period_s)
         return {}
 
     def _scale(self, request: Request) -> Answer:

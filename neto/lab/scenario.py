@@ -17,6 +17,7 @@ from neto.lab.toml import Table
 KM_PER_MS = 200.0  # light in fibre
 PREFIX_SHARES = (0.4, 0.3, 0.2, 0.1)  # how a demand spreads over the first prefixes of its target; repeated as needed
 NODE_LABELS, ADJACENCY_LABELS, PEER_LABELS = 16000, 24000, 25000  # the latter two count at each router by itself
+MOST_PREFIXES = 1 << 20  # of a full table
 MOST_SAMPLING = (1 << 14) - 1  # what a v5 header can say
 
 
@@ -56,6 +57,14 @@ class Cable:
 
 
 @dataclass(frozen=True, slots=True)
+class BmpBorder:
+    """A border that tells its routes, and the address that it connects from."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Traffic from one router to one prefix with one code point."""
 
@@ -72,6 +81,9 @@ class Scenario:
     asn: int
     speakers: tuple[tuple[str, int], ...]
     collector: tuple[str, int]
+    bmp_collector: tuple[str, int]
+    bmp: tuple[BmpBorder, ...]
+    full_table: int  # prefixes that every ISP announces beside those of the groups
     routers: tuple[Router, ...]
     cables: tuple[Cable, ...]  # WAN links in both directions, then peering links
     exits: Mapping[str, tuple[tuple[str, float], ...]]  # prefix group -> (peering link, delay_us) in order
@@ -137,7 +149,9 @@ def load_scenario(config: Path, port_offset: int = 0) -> Scenario:
 
 
 def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: Table, *, offset: int) -> Scenario:
-    lab.only("tick_s", "igp_convergence_s", "export_s", "probe_s", "sampling", "netflow", "link", "demand")
+    lab.only(
+        "tick_s", "igp_convergence_s", "export_s", "probe_s", "full_table", "sampling", "netflow", "link", "demand"
+    )
     routers = tuple(_routers(inventory, lab.table("netflow"), offset))
     groups = {row.text("name"): row.prefixes("prefixes") for row in peering.tables("prefix_group")}
     names = tuple(router.name for router in routers)
@@ -157,6 +171,12 @@ def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: T
             for row in main.table("bgpls").tables("speaker")
         ),
         collector=main.table("netflow").endpoint("listen", "127.0.0.1:2055", offset=offset),
+        bmp_collector=main.table("bmp").endpoint("listen", "127.0.0.1:11019", offset=offset),
+        bmp=tuple(
+            BmpBorder(row.one_of("name", names), row.address("address"))
+            for row in (main.table("bmp").tables("router") if "full_table" in lab else ())
+        ),
+        full_table=lab.integer("full_table", 0, most=MOST_PREFIXES),
         routers=routers,
         cables=cables,
         exits=_exits(peering, groups, tuple(cable.name for cable in cables if not cable.target)),

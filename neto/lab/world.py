@@ -22,6 +22,7 @@ import structlog
 from neto.lab.accounting import Ledger, State
 from neto.lab.beyond import SAMPLES, Beyond, probe
 from neto.lab.bgp import Listener, LsSpeaker, RouterBgp
+from neto.lab.bmp import BmpSpeaker
 from neto.lab.exports import FlowExports, Key, Meter
 from neto.lab.fluid import Fluid, Stream
 from neto.lab.forwarding import Forwarding, router_states
@@ -71,6 +72,9 @@ class World:
         self.demands: dict[Key, Demand] = {}
         self.scale = 1.0
         self.beyond = Beyond(scenario)
+        self.bmp = [BmpSpeaker(scenario, border) for border in scenario.bmp]
+        self.sessions_down: frozenset[str] = frozenset()  # with ISPs, by peering link
+        self._flaps: dict[str, asyncio.TimerHandle] = {}
         self.legacy = asyncio.Event()  # no router has a route of the daemon's
         self._epoch = time.time() - time.monotonic()
         self._directory = directory
@@ -125,12 +129,14 @@ class World:
         async with asyncio.TaskGroup() as work:
             work.create_task(FlowExports(self.scenario, self._meter, self.clock).run(), name="flow exports")
             work.create_task(self._tick(), name="ticks")
+            for speaker in self.bmp:
+                work.create_task(speaker.run(), name="bmp")
             file = self._directory / SAMPLES
             work.create_task(probe(self.beyond, file, self.scenario.probe_s, self.clock), name="probes")
 
     async def stop(self) -> None:
         """Stop listening; every session ends."""
-        for timer in (self._igp_timer, self._settling):
+        for timer in (self._igp_timer, self._settling, *self._flaps.values()):
             if timer:
                 timer.cancel()
         for server in self.ssh.values():
@@ -172,6 +178,34 @@ class World:
         self.beyond.blackhole(isp, heals=heals)
         _log.warning("isp.delivers" if heals else "isp.blackholes", isp=isp)
         self.settle()
+
+    def flap(self, link: str, times: int, period_s: float) -> None:
+        """Let the session with an ISP go down and come back so often, each for so long.
+
+        Nothing is sent through a link whose session is down. Raises KeyError for no such peering link, ValueError for
+        what is no number of times or period.
+        """
+        if link not in self._cable or self._cable[link].target:
+            raise KeyError(f"peering link {link}; there are {', '.join(c.name for c in self.scenario.cables if c.isp)}")
+        if times < 1 or not (math.isfinite(period_s) and period_s > 0):
+            raise ValueError(f"{times} times, {period_s} s; accepted: at least once, and more than 0 s")
+        if link in self._flaps:
+            self._flaps.pop(link).cancel()
+        self._turn(link, 2 * times - 1, period_s)
+
+    def _turn(self, link: str, left: int, period_s: float) -> None:
+        """Put a session down when an odd number of turns is left, or up, and do the next turn later."""
+        down = left % 2 == 1
+        self.sessions_down = self.sessions_down | {link} if down else self.sessions_down - {link}
+        _log.warning("peering.session_down" if down else "peering.session_up", link=link)
+        for speaker in self.bmp:
+            speaker.sessions(self.sessions_down)
+        self._reroute()
+        if left:
+            loop = asyncio.get_running_loop()
+            self._flaps[link] = loop.call_later(period_s, self._turn, link, left - 1, period_s)
+        else:
+            self._flaps.pop(link, None)
 
     def scale_demand(self, factor: float) -> None:
         """Multiply every demand by a factor. Raises ValueError for what is no factor."""
@@ -260,7 +294,7 @@ class World:
     def _reroute(self) -> None:
         """Let every router forward as it must by all that is known now."""
         known = replace(self.scenario, exits=self.beyond.exits)
-        self._forwarding = Forwarding(known, frozenset(self._cable.keys() - self._known_down))
+        self._forwarding = Forwarding(known, frozenset(self._cable.keys() - self._known_down - self.sessions_down))
         self._stale.update(self.states)
         self.settle()
 

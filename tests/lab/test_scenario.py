@@ -99,7 +99,7 @@ def changed(directory: Path, file: str, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("lab.toml", 'a = "nyc1"', 'a = "nowhere"', "lab.toml:23: link[1].a: 'nowhere' is not known; accepted: nyc1, "),
+        ("lab.toml", 'a = "nyc1"', 'a = "nowhere"', "lab.toml:24: link[1].a: 'nowhere' is not known; accepted: nyc1, "),
         ("lab.toml", "capacity_mbps = 30000", "capacity_mbps = nan", "link[1].capacity_mbps: nan is not accepted"),
         ("lab.toml", "capacity_mbps = 30000", "capacity_mbps = 0", "accepted: a number, more than 0"),
         ("lab.toml", "distance_km = 450", "distance_km = -1", "link[1].distance_km: -1 is not accepted"),

@@ -327,6 +327,11 @@ async def test_links_and_routers_can_be_troubled_and_relieved(world, controlled)
         ({"do": "demand", "source": "nyc1", "to": "lon1", "dscp": 64, "mbps": 1}, "dscp 64, 1.0 Mbit/s; accepted"),
         ({"do": "delay", "link": "nyc1-lon1", "more_ms": 1}, "there is no peering link nyc1-lon1; there are nyc-a-1"),
         ({"do": "delay", "link": "nyc-a-1", "more_ms": -1}, "-1.0 ms is no delay; accepted: 0 or more"),
+        (
+            {"do": "flap", "link": "nyc1-lon1", "times": 1, "period_s": 1},
+            "there is no peering link nyc1-lon1; there are",
+        ),
+        ({"do": "flap", "link": "nyc-a-1", "times": 0, "period_s": 1}, "accepted: at least once"),
         ({"do": "blackhole", "isp": "nobody"}, "there is no ISP nobody; there are isp-a, isp-b"),
         ({"do": "dance"}, "accepted: status, demands"),
         (None, "accepted: status"),
