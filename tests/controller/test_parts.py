@@ -120,6 +120,7 @@ def test_prefixes_without_demand_stay_at_their_exit_until_it_closes():
     closed = replace(busy, peering=replace(now.peering, egresses=now.peering.egresses[:1]))
     left = decide(closed, OPTIONS).target
     assert set(exits_taken(replace(closed, demand=now.demand), left).values()) == {("exit-b",)}
+    assert {route.next_hop for route in left.routes.values()} == {"10.0.0.2"}
 
 
 @pytest.mark.parametrize(("most", "shift"), [(3, 1.0), (100, 0.1)])
@@ -172,8 +173,32 @@ def test_a_prefix_that_no_exit_can_take_is_split_by_weights():
     rates = {PREFIXES[0]: 700.0, **dict.fromkeys(PREFIXES[1:11], 10.0)}
     now = wan(rates=rates)
     found = decide(now, OPTIONS)
-    assert len(exits_taken(now, found.target)[PREFIXES[0]]) == 2
+    taken = exits_taken(now, found.target)
+    assert {prefix for prefix, ways in taken.items() if len(ways) == 2} == {PREFIXES[0]}
     assert max(exit_loads(now, found.target).values()) <= 600
+
+
+def test_only_the_group_whose_prefixes_do_not_fit_is_split_by_weights():
+    """Two exits of each group have room for 351 Mbit/s: for 3 prefixes of 200 Mbit/s only by weights."""
+    tight = wan(exit_mbps=390.0, rates=dict.fromkeys(PREFIXES[:3], 200.0))
+    roomy = wan(exit_mbps=390.0, rates=dict.fromkeys(PREFIXES[3:7], 150.0))
+    links = tuple(
+        replace(link, name=f"{link.name}-us", peer_adjacency_sid=26000 + row)
+        for row, link in enumerate(roomy.peering.links)
+    )
+    peering = Peering(
+        tight.peering.isps,
+        tight.peering.links + links,
+        (*tight.peering.groups, PrefixGroup("us", PREFIXES[3:7])),
+        tight.peering.egresses + tuple(Egress("us", link.name, 5000.0) for link in links),
+    )
+    rates = tight.demand.rates + tuple(replace(row, target="us") for row in roomy.demand.rates)
+    now = replace(tight, peering=peering, demand=replace(tight.demand, rates=rates))
+    found = decide(now, OPTIONS)
+    taken = exits_taken(now, found.target)
+    assert {prefix for prefix, ways in taken.items() if len(ways) == 2} == set(PREFIXES[:3])
+    assert max(exit_loads(now, found.target).values()) <= 351 * (1 + 1e-6)
+    assert found.warnings == ("eu at a: split by weights, whole prefixes do not fit",)
 
 
 @pytest.mark.parametrize("seed", range(2))
