@@ -1,4 +1,4 @@
-"""ISPs that lose what they are sent, as far as the daemon as a process is concerned."""
+"""ISPs that lose what they are sent and sessions that flap, as far as the daemon as a process is concerned."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tests.scenarios.test_loop import run_to_full
 pytestmark = pytest.mark.timeout(240)
 
 CYCLES_OF_PROBES = 2  # of 2 s each, in which probes a second apart see it three times
+B = ("fra1", "sfo1", "tyo1")  # borders of isp-b
+FULL_TABLE = 100_000
 OF_B = ("fra-b-1", "sfo-b-1", "tyo-b-1")
 
 
@@ -32,6 +34,45 @@ def test_an_isp_that_blackholes_is_left_and_no_other_link_is_overloaded(site):
     assert "eu-eyeballs through fra-b-1: probes are lost" in site.show("alarms")
 
 
-def sent(site):
-    """Mbit/s onto the links of isp-b, by the lab's own account."""
-    return sum(link["load_mbps"] for link in site.ask("status")["links"] if link["link"] in OF_B)
+def test_a_session_that_flaps_is_left_and_stays_left_with_full_tables_told(site):
+    """Borders of isp-b tell 100,000 prefixes each; one of their sessions goes down and comes back twice."""
+    lab = site.processes["lab"]
+    lab.terminate()
+    lab.wait(30)
+    rows = "".join(f'[[bmp.router]]\nname = "{name}"\naddress = "127.0.7.{at}"\n' for at, name in enumerate(B, 81))
+    table = f'\n[bmp]\nlisten = "127.0.0.1:{11019 + site.offset}"\nquiet_s = 1\n{rows}'
+    site.config.write_text(site.config.read_text() + table)
+    site.start("lab", "lab")
+    site.until("the lab listens", lambda: site.ask("scale", factor=0.5), 30)
+    run_to_full(site)
+    site.until("all tables are told", lambda: all(told(site, link) > FULL_TABLE for link in OF_B), 60)
+    site.until("fra-b-1 is used", lambda: sent(site, "fra-b-1") > 0, 30)
+
+    site.ask("mark", name="flaps")
+    site.ask("flap", link="fra-b-1", times=2, period_s=2.5)
+    site.until("it is held down", lambda: "fra-b-1: its BGP session came and went too often" in site.show("alarms"), 60)
+    site.until("it flaps no more", lambda: not site.ask("status")["sessions_down"], 30)
+    cycles = site.log("daemon").count("cycle.done")
+    site.until("the daemon has decided again", lambda: site.log("daemon").count("cycle.done") >= cycles + 2, 30)
+    assert steered_onto(site, "fra-b-1") == 0
+    assert site.ask("since", name="flaps")["over_seconds"] == {}
+
+
+def told(site, link):
+    (row,) = (row for row in site.show("routes")["links"] if row["peering_link"] == link)
+    return row["prefixes"] or 0
+
+
+def steered_onto(site, link):
+    """Mbit/s that the daemon sends there, by the lab's own account."""
+    return sum(
+        demand["mbps"] * path["share"]
+        for demand in site.ask("demands")["demands"]
+        for path in demand["paths"]
+        if demand["steered"] and link in path["links"]
+    )
+
+
+def sent(site, *links):
+    """Mbit/s onto these links, or all of isp-b, by the lab's own account."""
+    return sum(link["load_mbps"] for link in site.ask("status")["links"] if link["link"] in (links or OF_B))
