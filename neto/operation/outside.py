@@ -150,20 +150,20 @@ def outside(
     """Return the peering to decide on.
 
     failing: (link, group) that lose what is sent. now: unix seconds. held: (link, group) that did so too often, as are
-    all of links that `exits` holds: for groups that have no other exit.
+    all of links that `exits` holds. Either is for groups that have no other exit.
     """
     by_pair = {(each.peering_link, each.prefix_group): each for each in estimates}
     of_group: dict[str, list[Egress]] = {}
     prefixes = {group.name: group.prefixes for group in listed.groups}
     for egress in listed.egresses:
-        pair = (egress.peering_link, egress.prefix_group)
         announced = all(exits.is_open(egress.peering_link, prefix) for prefix in prefixes[egress.prefix_group])
-        if announced and pair not in failing:
+        if announced:
             of_group.setdefault(egress.prefix_group, []).append(egress)
     found: dict[tuple[str, str], Egress] = {}
     for group, opened in of_group.items():
-        steady = [e for e in opened if e.peering_link not in exits.held and (e.peering_link, group) not in held]
-        egresses = steady or opened
+        alive = [each for each in opened if (each.peering_link, group) not in failing] or opened
+        steady = [e for e in alive if e.peering_link not in exits.held and (e.peering_link, group) not in held]
+        egresses = steady or alive
         delays = latency.delays(group, egresses, by_pair, now)
         for egress in egresses:
             estimate = by_pair.get((egress.peering_link, group))

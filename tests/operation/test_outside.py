@@ -218,6 +218,26 @@ def test_an_exit_that_loses_what_is_sent_is_closed_for_that_group(world):
     assert world.open(3.0, failing=frozenset({("l1", "g")})) == {"g": ["l2", "l3"], "h": ["l1", "l2", "l3"]}
 
 
+def test_the_last_exit_of_a_group_is_never_closed_for_what_probes_lose(world):
+    world.withdraws("b2", ["10.200.0.0/16"])
+    lost = frozenset({("l1", "h"), ("l3", "h")})  # l2 is alive, and announces nothing
+    assert world.open(3.0, failing=lost)["h"] == ["l1", "l3"]
+
+
+def test_what_probes_lost_too_often_is_for_groups_that_have_no_other_exit(world):
+    told = copy(world.rib)
+    world.exits.hear(LISTED.links, told, route_table(told, LISTED.links), 3.0)
+    held = frozenset({("l1", "g"), ("l1", "h"), ("l2", "h"), ("l3", "h")})
+    found = outside(LISTED, world.exits, world.latency, [], frozenset(), 3.0, held)
+    assert [(each.prefix_group, each.peering_link) for each in found.egresses] == [
+        ("g", "l2"),
+        ("g", "l3"),
+        ("h", "l1"),
+        ("h", "l2"),
+        ("h", "l3"),
+    ]
+
+
 def test_everything_but_egresses_is_as_listed(world):
     told = copy(world.rib)
     world.exits.hear(LISTED.links, told, route_table(told, LISTED.links), 3.0)
