@@ -175,6 +175,8 @@ class NetflowAgent:
     def _wake(self, receiver: socket.socket) -> None:
         """Look at the socket by the clock while something comes, so that a datagram alone costs no turn of the loop."""
         asyncio.get_running_loop().remove_reader(receiver)
+        if self._poll is not None:
+            self._poll.cancel()
         self._idle = 0
         self._receive(receiver)
 
@@ -197,14 +199,20 @@ class NetflowAgent:
                 self._since = now
             if not empty or not 0 <= now - self._since < _WAIT_S:
                 self._take(now)
-        self._idle = 0 if received or self._slots.count else self._idle + 1
+        self._idle = 0 if received else self._idle + 1
         if self._idle > 1:
-            self._poll = None
+            waited = time.time() - self._since
+            self._poll = loop.call_later(max(0.0, _WAIT_S - waited), self._take_rest) if self._slots.count else None
             loop.add_reader(receiver, self._wake, receiver)
         elif not empty:
             self._poll = loop.call_soon(self._receive, receiver)
         else:
             self._poll = loop.call_later(_BUSY_S if received > SLOTS // 2 else _QUIET_POLL_S, self._receive, receiver)
+
+    def _take_rest(self) -> None:
+        """Decode what nothing has come after."""
+        self._poll = None
+        self._take(time.time())
 
     def _take(self, now: float) -> None:
         """Decode and count what is in the slots."""
