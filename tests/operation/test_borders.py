@@ -142,3 +142,32 @@ async def test_without_borders_and_probes_everything_is_as_listed():
     await idle.hear(LISTED, time.time())
     assert idle.usable(LISTED) == LISTED
     assert (idle.doubts, idle.peers) == ((), [])
+
+
+async def test_an_exit_whose_probes_are_lost_again_is_held_down_once_they_are_answered(tmp_path):
+    file = tmp_path / "samples.csv"
+    latency = Latency.model_validate({"csv": file, "csv_period_s": 0.05})
+    borders = Borders(Sources(BGP, None, latency, None), LISTED, lambda: None)
+    task = asyncio.create_task(borders.run())
+    began = time.time() - 100
+
+    async def probed(step, loss, holds):
+        rows = [(border, link, at) for border, link in (("b1", "l1"), ("b2", "l2")) for at in range(3)]
+        lines = [
+            f"{began + 10 * step + at},{border},{link},198.51.100.0/24,20,{loss if link == 'l1' else 0},5"
+            for border, link, at in rows
+        ]
+        file.write_text("ts,vantage,peering_link,prefix,rtt_ms,loss,n\n" + "\n".join(lines) + "\n")
+        await until(borders, lambda: borders.doubts == holds)
+        return sorted(open_(borders))
+
+    lost, often = ("g through l1: probes are lost",), ("g through l1: probes were lost too often",)
+    try:
+        assert await probed(0, 1, lost) == ["l2"]
+        assert await probed(1, 0, ()) == ["l1", "l2"]
+        assert await probed(2, 1, lost) == ["l2"]
+        assert await probed(3, 0, often) == ["l2"]
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
