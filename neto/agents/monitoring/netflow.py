@@ -158,9 +158,9 @@ class NetflowAgent:
                 log.warning(
                     "netflow.buffer_small", granted=granted, asked=self._receive_buffer, see="net.core.rmem_max"
                 )
-            await asyncio.to_thread(warm)
-            loop.add_reader(receiver, self._wake, receiver)
             try:
+                await asyncio.to_thread(warm)  # what comes meanwhile waits in the socket's buffer
+                loop.add_reader(receiver, self._wake, receiver)
                 while True:
                     self._aggregator.roll(time.time())
                     self._counters["kernel_drops"] = _dropped(receiver)
