@@ -6,6 +6,7 @@ beside it in the same datagram is decoded still. State is kept by (exporter, ver
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -206,7 +207,10 @@ class Decoder:
             self._emit(0, Records(rows), message, self._exporters[exporter], work)
         if datagram.problem is not None:
             work.problems.append(datagram.problem)
-        self._arrived(message, (1,))
+        # Behind a relay each agent numbers by itself.
+        relayed = _text(datagram.agent) != exporter
+        numbering = int.from_bytes(datagram.agent, "big") << 32 | datagram.sub_agent if relayed else datagram.sub_agent
+        self._arrived(replace(message, domain=numbering), (1,))
         return packet[len(packet) :]
 
     def _sets(self, body: memoryview, message: _Message, work: _Work) -> tuple[int, ...] | None:
@@ -322,6 +326,10 @@ class Decoder:
             counters.lost_packets += missing
         else:
             counters.lost_flows += missing
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)  # noqa: PLR2004 IPv4
 
 
 class _Work:

@@ -48,6 +48,7 @@ _IPV6_HEADER = 40
 class Datagram:
     """One datagram. rows: of LAYOUT, one for each sampled IP packet. others: samples of other packets or kinds."""
 
+    agent: bytes  # address, 4 or 16 octets
     sub_agent: int
     sequence: int
     rows: bytes
@@ -74,7 +75,8 @@ def parse(datagram: memoryview) -> Datagram:
     kind = _u32(datagram, 4)
     if kind not in _AGENTS:
         raise WireError(f"sFlow agent address of type {kind}; expected 1 (IPv4) or 2 (IPv6)")
-    at = 8 + _AGENTS[kind]
+    agent = _taken(datagram, 8, _AGENTS[kind])
+    at = 8 + len(agent)
     sub_agent, sequence, samples = _u32(datagram, at), _u32(datagram, at + 4), _u32(datagram, at + 12)
     at += 16
     rows, others, problem = bytearray(), 0, None
@@ -91,7 +93,7 @@ def parse(datagram: memoryview) -> Datagram:
             others += not row
     except WireError as error:  # where the next sample begins is not known
         problem = problem or error
-    return Datagram(sub_agent, sequence, bytes(rows), others, problem)
+    return Datagram(agent, sub_agent, sequence, bytes(rows), others, problem)
 
 
 def _sample(form: int, body: memoryview) -> bytes:

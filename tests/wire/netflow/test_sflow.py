@@ -175,6 +175,20 @@ def test_lost_datagrams_are_counted():
     assert (decoder.counters.gaps, decoder.counters.lost_packets, decoder.counters.lost_flows) == (1, 3, 0)
 
 
+def test_agents_behind_one_relay_are_numbered_by_themselves():
+    packet = sample(raw(ethernet(0x0800, ipv4())))
+    order = ((SRC4, 1), (DST4, 5_000), (SRC4, 2), (DST4, 5_001), (SRC6, 9), (DST4, 5_003))
+    *_, decoder = read(*(datagram(packet, agent=agent, sequence=number) for agent, number in order))
+    assert (decoder.counters.gaps, decoder.counters.lost_packets, decoder.counters.late_messages) == (1, 1, 0)
+
+
+def test_an_agent_that_sends_for_itself_is_known_by_its_sub_agent():
+    packet = datagram(sample(raw(ethernet(0x0800, ipv4()))), agent=ip_address("192.0.2.1").packed)
+    *_, decoder = read(packet)
+    ((_, state),) = decoder.exporters.items()
+    assert list(state.sequences) == [(SFLOW, 3)]
+
+
 @pytest.mark.parametrize(
     ("packet", "problem"),
     [
