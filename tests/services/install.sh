@@ -5,6 +5,7 @@ set -u
 missing=()
 [ -x /usr/lib/frr/bgpd ] || missing+=(frr)
 [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
+[ -x /usr/sbin/softflowd ] || missing+=(softflowd)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
