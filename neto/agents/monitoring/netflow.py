@@ -181,8 +181,15 @@ class NetflowAgent:
         self._receive(receiver)
 
     def _receive(self, receiver: socket.socket) -> None:
-        """Take what is there, for a bounded time."""
-        loop = asyncio.get_running_loop()
+        """Take what is there, and look again; whatever becomes of it, listening goes on."""
+        received, empty = 0, True
+        try:
+            received, empty = self._drain(receiver)
+        finally:
+            self._look_again(receiver, received, empty=empty)
+
+    def _drain(self, receiver: socket.socket) -> tuple[int, bool]:
+        """Take what is there, for a bounded time; return how many datagrams, and whether that was all."""
         began, received, empty = time.monotonic(), 0, False
         while not empty and time.monotonic() - began < _TURN_S:
             before = self._slots.count
@@ -199,6 +206,11 @@ class NetflowAgent:
                 self._since = now
             if not empty or not 0 <= now - self._since < _WAIT_S:
                 self._take(now)
+        return received, empty
+
+    def _look_again(self, receiver: socket.socket, received: int, *, empty: bool) -> None:
+        """Look at the socket again soon while something comes, else when it says so."""
+        loop = asyncio.get_running_loop()
         self._idle = 0 if received else self._idle + 1
         if self._idle > 1:
             waited = time.time() - self._since
@@ -220,8 +232,10 @@ class NetflowAgent:
         if not slots.count:
             return
         self._counters["datagrams"] += slots.count
-        strangers, problems = self._intake.take(slots, now)
-        slots.clear()
+        try:
+            strangers, problems = self._intake.take(slots, now)
+        finally:
+            slots.clear()
         self._counters["unknown_exporters"] += len(strangers)
         for peer in strangers:
             self._say("netflow.unknown_exporter", peer, now)

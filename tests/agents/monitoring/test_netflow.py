@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from neto.agents.monitoring.demand import FlowAggregator
 from neto.agents.monitoring.netflow import NetflowAgent
 from neto.lab.export import Exporter, Flow
 from neto.model.intent import Intents, TrafficClass
@@ -164,3 +165,16 @@ async def test_sflow_is_read_from_the_same_socket():
         send(agent, [sflow.datagram(sflow.sample(sflow.raw(sflow.ethernet(0x0800, sflow.ipv4(total=500)))))])
         await until(lambda: agent.counters["octets_received"] == 500_000)
         assert agent.counters["octets_matched"] == 500_000
+
+
+async def test_a_fault_of_ours_does_not_end_listening(monkeypatch):
+    async with running() as agent:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        whole = FlowAggregator.count
+        monkeypatch.setattr(FlowAggregator, "count", lambda *_: 1 / 0)
+        for sent in (1, 2, 3):
+            send(agent, Exporter("v5").packets([FLOW], time.time()))
+            await until(lambda sent=sent: agent.counters["datagrams"] == sent)
+        monkeypatch.setattr(FlowAggregator, "count", whole)
+        send(agent, Exporter("v5").packets([FLOW], time.time()))
+        await until(lambda: agent.counters["octets_matched"] == 5000)
