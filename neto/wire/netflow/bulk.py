@@ -12,7 +12,6 @@ from neto.wire.netflow import plans as p
 from neto.wire.netflow import sequence as seq
 from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATES, Decoded, Decoder, split
 from neto.wire.netflow.kernel import Columns, Int32s, Int64s, Octets, Streams
-from neto.wire.netflow.plans import Plans
 from neto.wire.netflow.state import Exporter, TemplateKey
 from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, Layout, parse_options_templates, parse_templates
 
@@ -55,8 +54,7 @@ class BulkDecoder:
         self._adopted: list[seq.Sequence] = []  # by row
         self._domain_rows: dict[int, int] = {}  # by the sequence's id
         self._sequences: Int64s = np.zeros((_DOMAINS, seq.STATE), np.int64)
-        self._layouts: dict[Layout, int] = {}
-        self._plans: Plans = p.plans([])
+        self._planned = p.Planned()
         self._keys: list[tuple[int, TemplateKey] | None] = []  # peer and template, by row; None: a known set
         self._peer: Int32s = np.full(_STREAMS, -1, np.int32)
         self._spans: dict[tuple[int, int, str], tuple[int, int]] = {}
@@ -74,7 +72,7 @@ class BulkDecoder:
             self._forget()
         while at < len(lengths):
             why, at, filled = kernel.read(
-                *(packets, lengths, peers, at, self._streams, self._plans, self._sequences, self.ahead_s, now),
+                *(packets, lengths, peers, at, self._streams, self._planned.plans, self._sequences, self.ahead_s, now),
                 *(self._out, filled, self._totals, self.heard, self._asked),
             )
             if why == kernel.AT_END:
@@ -117,9 +115,9 @@ class BulkDecoder:
         if layout is None or layout.options or self._full():
             return False
         row = self._row(kernel.template_key(peer, version, domain, template), peer)
-        streams, place = self._streams, self._plan_row(layout)
+        streams, place = self._streams, self._planned.row(layout)
         domain_row = self._domain_row(peer, version, domain, state)
-        plan = self._plans.place[place]
+        plan = self._planned.plans.place[place]
         alike = state.samplers.alike(domain, template, names_sampler=bool(plan[p.SAMPLER, 1]))
         streams.interval[row] = 0.0 if alike is None else alike
         streams.samplers[row] = self._span(peer, domain, "sampler", state) if plan[p.SAMPLER, 1] else 0
@@ -157,13 +155,6 @@ class BulkDecoder:
             self._keys.append(None)
             self._peer[row] = peer
             kernel.insert(self._streams.key, self._streams.row, *key, row)
-        return row
-
-    def _plan_row(self, layout: Layout) -> int:
-        row = self._layouts.get(layout)
-        if row is None:
-            row = self._layouts[layout] = len(self._layouts)
-            self._plans = p.plans(list(self._layouts))
         return row
 
     def _domain_row(self, peer: int, version: int, domain: int, state: Exporter) -> int:
@@ -222,7 +213,7 @@ class BulkDecoder:
         return (
             len(self._keys) + kernel.MOST_SETS > _STREAMS
             or len(self.domains) + 1 >= _DOMAINS
-            or len(self._layouts) >= _LAYOUTS
+            or len(self._planned) >= _LAYOUTS
             or len(self._streams.number) > _NUMBERS
         )
 
@@ -232,8 +223,7 @@ class BulkDecoder:
             sequence.state = sequence.state.copy()
         self.domains, self._adopted = [], []
         self._domain_rows.clear()
-        self._layouts.clear()
-        self._plans = p.plans([])
+        self._planned = p.Planned()
         self._keys.clear()
         self._peer[:] = -1
         self._spans.clear()

@@ -11,11 +11,14 @@ from enum import Enum
 class Kind(Enum):
     """How an element is written."""
 
-    UNSIGNED = 0  # 1 to 8 octets: exporters may shorten any (RFC 7011 §6.2)
+    UNSIGNED = 0  # exporters may shorten any (RFC 7011 §6.2)
     IPV4 = 1
     IPV6 = 2
-    FLOAT = 3  # 4 or 8 octets
+    FLOAT = 3
 
+
+# Octets that an element may have, by its kind, in the order of `Kind`.
+LENGTHS = {Kind.UNSIGNED: range(1, 9), Kind.IPV4: (4,), Kind.IPV6: (16,), Kind.FLOAT: (4, 8)}
 
 # Counters: of this report (delta) before of the flow's whole life (total), as observed before as changed on the way.
 # initiator* (231, 298) are the firewalls' word for the direction from src to dst.

@@ -16,7 +16,7 @@ from neto.wire.netflow import plans as p
 from neto.wire.netflow import sequence
 from neto.wire.netflow.plans import Plans
 from neto.wire.netflow.sequence import Arrival
-from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, VARIABLE
+from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, MAX_FIELDS, V5, V9, VARIABLE
 
 Octets = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
@@ -281,7 +281,7 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
     streams_boot_s, streams_counts, streams_used = streams.boot_s, streams.counts, streams.used
     numbers, intervals = streams.number, streams.number_interval
     head, sets = np.empty(HEAD, np.int64), np.empty((MOST_SETS, 4), np.int64)
-    field_at, stands = np.empty(len(plans_field) + 1, np.int64), np.empty(p.PLACES, np.int64)
+    field_at, stands = np.empty(MAX_FIELDS + 1, np.int64), np.empty(p.PLACES, np.int64)
     bits, bits4 = np.empty(1, np.uint64), np.empty(1, np.uint32)
     for index in range(first, len(lengths)):
         peer = int(peers[index])

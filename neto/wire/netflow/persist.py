@@ -75,7 +75,6 @@ def remember(exporters: Exporters, now: float) -> Remembered:
         templates = [
             (domain, number, sources.setdefault(layout.source, len(sources)))
             for (_, domain, number), layout in exporter.templates.items()
-            if layout.source is not None
         ]
         room -= len(templates)
         if room < 0:

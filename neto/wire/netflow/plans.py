@@ -23,6 +23,7 @@ PLACES = 20
 # How start and end are told.
 NO_TIME, MILLISECONDS, NTP, SECONDS, BEFORE_EXPORT, UPTIME = range(6)
 
+_ROOM = 64  # rows that there is room for at first
 EITHER = 46  # of `family`: records have room for both
 
 _ELEMENTS: tuple[tuple[int, ...], ...] = (
@@ -77,26 +78,65 @@ class Plans(NamedTuple):
     field: Int32s
 
 
-def plans(layouts: list[Layout]) -> Plans:
-    """Write layouts as rows."""
-    rows = [_row(layout) for layout in layouts]
-    fields = [[field.length for field, _ in layout.fields] if layout.varies else [] for layout in layouts]
-    return Plans(
-        np.array([layout.length for layout in layouts], np.int32),
-        np.array([place for place, _ in rows], np.int32).reshape(-1, PLACES, 2),
-        np.array([told_as for _, told_as in rows], np.int32).reshape(-1, 5),
-        np.cumsum([0, *(len(each) for each in fields)]).astype(np.int32),
-        np.array([length for each in fields for length in each], np.int32),
-    )
+class Planned:
+    """Layouts that were written as rows, each when it was first asked for."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Layout, int] = {}
+        self._fields = 0  # of all rows
+        self._plans = Plans(
+            length=np.zeros(_ROOM, np.int32),
+            place=np.zeros((_ROOM, PLACES, 2), np.int32),
+            told_as=np.zeros((_ROOM, 5), np.int32),
+            field_start=np.zeros(_ROOM, np.int32),
+            field=np.zeros(_ROOM, np.int32),
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, layout: Layout) -> bool:
+        return layout in self._rows
+
+    @property
+    def plans(self) -> Plans:
+        """The rows; there is room for more behind them."""
+        return self._plans
+
+    def row(self, layout: Layout) -> int:
+        """Find or write a layout's row."""
+        row = self._rows.get(layout)
+        if row is None:
+            row = self._rows[layout] = len(self._rows)
+            self._write(row, layout)
+        return row
+
+    def _write(self, row: int, layout: Layout) -> None:
+        lengths = layout.source.fields()[1] if layout.varies else ()
+        begin, end = self._fields, self._fields + len(lengths)
+        length, place, told_as, field_start, field = self._plans
+        self._plans = plans = Plans(
+            _grown(length, row + 1),
+            _grown(place, row + 1),
+            _grown(told_as, row + 1),
+            _grown(field_start, row + 2),
+            _grown(field, end),
+        )
+        plans.length[row] = layout.length
+        plans.place[row], plans.told_as[row] = _row(layout)
+        plans.field[begin:end] = lengths
+        plans.field_start[row + 1] = self._fields = end
+
+
+def _grown(rows: Int32s, wanted: int) -> Int32s:
+    """Have room for so many rows, and when that takes more, for twice as many."""
+    if wanted <= len(rows):
+        return rows
+    return np.concatenate([rows, np.zeros((wanted, *rows.shape[1:]), np.int32)])
 
 
 def _row(layout: Layout) -> tuple[list[tuple[int, int]], tuple[int, int, int, int, int]]:
-    stands: dict[int, tuple[int, int]] = {}  # by element
-    at = 0
-    for index, (field, is_read) in enumerate(layout.fields):
-        if is_read:
-            stands[field.element] = (index if layout.varies else at, field.length)
-        at += field.length
+    stands = {each.element: (each.field if layout.varies else each.at, each.length) for each in layout.known()}
     place = [next((stands[element] for element in each if element in stands), (0, 0)) for each in _ELEMENTS]
     shift = 2
     if not place[TOS][1] and e.DSCP in stands:

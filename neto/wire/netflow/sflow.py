@@ -11,24 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neto.errors import WireError
-from neto.wire.netflow.templates import Field, Layout
+from neto.wire.netflow.templates import fixed
 
 HEADER = b"\0\0\0\5"  # what a datagram begins with
 
-LAYOUT = Layout(
-    [
-        Field(8, 4),  # source and destination
-        Field(12, 4),
-        Field(27, 16),
-        Field(28, 16),
-        Field(1, 8),  # octets and packets
-        Field(2, 4),
-        Field(5, 1),  # TOS
-        Field(10, 4),  # interfaces
-        Field(14, 4),
-        Field(61, 1),  # direction
-        Field(34, 4),  # sampling interval
-    ]
+LAYOUT = fixed(
+    (8, 4),  # source and destination
+    (12, 4),
+    (27, 16),
+    (28, 16),
+    (1, 8),  # octets and packets
+    (2, 4),
+    (5, 1),  # TOS
+    (10, 4),  # interfaces
+    (14, 4),
+    (61, 1),  # direction
+    (34, 4),  # sampling interval
 )
 _ROW = struct.Struct("!4s4s16s16sQIBIIBI")
 _NOWHERE4, _NOWHERE6 = bytes(4), bytes(16)

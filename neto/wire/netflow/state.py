@@ -10,7 +10,7 @@ from typing import TypeVar
 from neto.wire.netflow.records import Clock
 from neto.wire.netflow.sampling import Samplers
 from neto.wire.netflow.sequence import Sequence
-from neto.wire.netflow.templates import Layout
+from neto.wire.netflow.templates import FIRST_DATA_SET, Layout
 
 MAX_EXPORTERS = 4096
 MAX_TEMPLATES = 1024  # of one exporter, over all its domains
@@ -26,12 +26,13 @@ TemplateKey = tuple[int, int, int]  # version, domain, template
 class Exporter:
     """Templates, samplers and sequences of one exporter, by version and observation domain, not by source port."""
 
-    __slots__ = ("_boots", "_changes", "_sequences", "_templates", "samplers")
+    __slots__ = ("_boots", "_changes", "_kinds", "_sequences", "_templates", "samplers")
 
     def __init__(self) -> None:
         self.samplers = Samplers()
         self._changes = 0
         self._templates: OrderedDict[TemplateKey, Layout] = OrderedDict()
+        self._kinds: dict[tuple[int, int, bool], set[int]] = {}  # numbers, by version, domain and whether of options
         self._sequences: OrderedDict[tuple[int, int], Sequence] = OrderedDict()
         self._boots: OrderedDict[int, float] = OrderedDict()
 
@@ -44,19 +45,33 @@ class Exporter:
 
     def learn(self, key: TemplateKey, layout: Layout) -> None:
         """Remember a template, in place of an older one of its number."""
-        self._changes += self._templates.get(key) is not layout
-        self._changes += _remember(self._templates, key, layout, MAX_TEMPLATES)
+        older = self._templates.get(key)
+        if older is not layout:
+            self._changes += 1
+            if older is not None:
+                self._gone(key, older)
+            self._kinds.setdefault((*key[:2], layout.options), set()).add(key[2])
+            self._templates[key] = layout
+            if len(self._templates) > MAX_TEMPLATES:
+                self._gone(*self._templates.popitem(last=False))
+        self._templates.move_to_end(key)
 
     def forget(self, version: int, domain: int, number: int, *, options: bool) -> None:
         """Drop a withdrawn template, or with a number below 256 all of its kind in the domain (RFC 7011 §8.1)."""
-        kind = [
-            key
-            for key, layout in self._templates.items()
-            if key[:2] == (version, domain) and layout.options == options and number in {key[2], 2 + options}
-        ]
-        for key in kind:
-            del self._templates[key]
-            self._changes += 1
+        numbers = [number] if number >= FIRST_DATA_SET else list(self._kinds.get((version, domain, options), ()))
+        for each in numbers:
+            key = (version, domain, each)
+            layout = self._templates.get(key)
+            if layout is not None and layout.options == options:
+                del self._templates[key]
+                self._gone(key, layout)
+                self._changes += 1
+
+    def _gone(self, key: TemplateKey, layout: Layout) -> None:
+        kind = (*key[:2], layout.options)
+        self._kinds[kind].discard(key[2])
+        if not self._kinds[kind]:
+            del self._kinds[kind]
 
     def sequence(self, version: int, domain: int, *, counts_itself: bool) -> Sequence:
         """Find or begin the sequence of a domain."""

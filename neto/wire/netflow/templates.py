@@ -7,15 +7,18 @@ A record whose lengths are fixed is one numpy structured type over the packet as
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from neto.errors import WireError
-from neto.wire.netflow.elements import KINDS, V9_SCOPES, Kind
+from neto.jit import Whole, compiled
+from neto.wire.netflow.elements import KINDS, LENGTHS, V9_SCOPES, Kind
 
 VARIABLE = 65535  # the length that says "each record says its own" (RFC 7011 §7)
 MAX_FIELDS = 1024  # a template of more is no exporter's
@@ -28,19 +31,28 @@ TEMPLATE_SET, OPTIONS_SET = 2, 3  # IPFIX (RFC 7011 §3.3.2)
 _HEADER, _OPTIONS_HEADER = 4, 6  # octets before the fields of a template record
 _ENTERPRISE = 0x8000  # the bit that says an enterprise number follows (RFC 7011 §3.2)
 _LONG = 255  # a variable length of 255 or more follows in two octets
+_ENTERPRISE_OCTET = _ENTERPRISE >> 8
+_LONGEST = 16  # octets of a field that is read
 _NATIVE = {1: "u1", 2: ">u2", 4: ">u4", 8: ">u8"}
+# By element: its kind, from 1 on; by kind: the lengths that it may have, as bits.
+_KINDS = np.zeros(1 << 16, np.uint8)
+_KINDS[list(KINDS)] = [1 + kind.value for kind in KINDS.values()]
+_LENGTHS = np.array([0, *(sum(1 << length for length in lengths) for lengths in LENGTHS.values())], np.int32)
 _INTERN: WeakValueDictionary[bytes, Layout] = WeakValueDictionary()  # many exporters share few layouts
-_REFUSED: dict[bytes, str] = {}  # and send what is none again and again
-_MOST_REFUSED = 256
+_READ: deque[Layout] = deque()  # that can be read as they are
+_MOST_READ = 1024
+
+Int32s = npt.NDArray[np.int32]
+Octets = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a template."""
+class Known(NamedTuple):
+    """A field of an element that is read, written as that should be; of a repeated element the first."""
 
     element: int
-    length: int  # octets, or VARIABLE
-    enterprise: int = 0
+    field: int  # its place among the fields
+    at: int  # octet at which it stands, where lengths are fixed
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,58 +74,65 @@ class Source:
 
     def record(self, number: int) -> bytes:
         """Write the template record again, under a number."""
-        count = sum(1 for _ in _fields(self.specifiers, self.version, self.scope))
+        count = len(self.fields()[0])
         if not self.options:
             return struct.pack("!HH", number, count) + self.specifiers
         if self.version == IPFIX:
             return struct.pack("!HHH", number, count, self.scope) + self.specifiers
         return struct.pack("!HHH", number, 4 * self.scope, 4 * (count - self.scope)) + self.specifiers
 
+    def fields(self) -> tuple[Int32s, Int32s]:
+        """Elements, 0 for an enterprise's own, and lengths: (fields,) each."""
+        elements, lengths = np.empty((2, len(self.specifiers) // 4), np.int32)
+        octets = np.frombuffer(self.specifiers, np.uint8)
+        count = _fields(octets, self.version == IPFIX, elements, lengths)
+        elements, lengths = elements[:count], lengths[:count]
+        if self.version != IPFIX:
+            elements[: self.scope] = [V9_SCOPES.get(scope, 0) for scope in elements[: self.scope].tolist()]
+        return elements, lengths
+
 
 class Layout:
     """What is known of records with one list of fields.
 
-    length: octets of a record, the fewest when lengths vary. dtype: the known elements, named by number.
-    options: the records describe the exporter, not flows. source: what it was compiled from, as a template record.
-    fields: every field, and whether it is one that is read. varies: the lengths of records do.
+    length: octets of a record, the fewest when lengths vary. varies: they do. options: the records describe the
+    exporter, not flows. source: what it was told as. Templates are many and few of them have data: what reading takes
+    is made at the first data, and forgotten when there is too much of it.
     """
 
-    __slots__ = ("__weakref__", "_steps", "dtype", "fields", "length", "options", "source", "varies")
+    __slots__ = ("__weakref__", "_reading", "length", "options", "source", "varies")
 
-    def __init__(self, fields: Sequence[Field], *, options: bool = False, source: Source | None = None) -> None:
-        self.options = options
+    def __init__(self, source: Source, length: int, *, varies: bool) -> None:
+        if not 0 < length <= MAX_RECORD:
+            raise WireError(f"a record of {length} octets; expected 1 to {MAX_RECORD}")
         self.source = source
-        self.length = sum(1 if field.length == VARIABLE else field.length for field in fields)
-        if not 0 < self.length <= MAX_RECORD:
-            raise WireError(f"a record of {self.length} octets; expected 1 to {MAX_RECORD}")
-        variable = any(field.length == VARIABLE for field in fields)
-        formats: dict[str, tuple[npt.DTypeLike, int]] = {}
-        steps: list[tuple[int, bool]] = []  # (octets, whether they are kept)
-        offset = 0
-        for field in fields:
-            seen_as = _format(field)
-            kept = False
-            if seen_as is not None and str(field.element) not in formats:  # of a repeated element the first counts
-                kept = True
-                formats[str(field.element)] = (seen_as, offset)
-            steps.append((field.length, kept))
-            if kept or not variable:
-                offset += field.length
-        self.varies = variable
-        self.fields = tuple((field, kept) for field, (_, kept) in zip(fields, steps, strict=True))
-        self._steps = _merged(steps) if variable else None
-        self.dtype = np.dtype(
-            {
-                "names": list(formats),
-                "formats": [seen_as for seen_as, _ in formats.values()],
-                "offsets": [at for _, at in formats.values()],
-                "itemsize": max(offset, 1),
-            }
-        )
+        self.options = source.options
+        self.length = length
+        self.varies = varies
+        self._reading: _Reading | None = None
 
-    def has(self, element: int) -> bool:
-        """Whether a record tells this element in a form that is understood."""
-        return str(element) in (self.dtype.names or ())
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The known elements of a row, named by number."""
+        return self._read().dtype
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what reading takes is there."""
+        return self._reading is not None
+
+    def known(self) -> list[Known]:
+        """The fields that are read."""
+        elements, lengths = self.source.fields()
+        kinds = _KINDS[elements]
+        readable = np.flatnonzero((_LENGTHS[kinds] >> np.minimum(lengths, _LONGEST + 1)) & 1)
+        begins = np.cumsum(lengths) - lengths
+        first = {}
+        for index in readable.tolist():
+            element = int(elements[index])
+            if element not in first:
+                first[element] = Known(element, index, int(begins[index]), int(lengths[index]))
+        return list(first.values())
 
     def view(self, bodies: Sequence[memoryview]) -> tuple[npt.NDArray[np.void], tuple[WireError, ...]]:
         """See the records of data sets, one set after the other.
@@ -121,16 +140,40 @@ class Layout:
         Returns (records,) of `dtype`, and what is wrong where a last record runs over the end of its set.
         What remains after the last whole record is padding (RFC 7011 §3.3.1).
         """
-        if self._steps is None:
+        dtype, steps = self._read()
+        if steps is None:
             whole = [body[: len(body) // self.length * self.length] for body in bodies]
             rows = whole[0] if len(whole) == 1 else b"".join(whole)
-            return np.ndarray((len(rows) // self.length,), self.dtype, rows), ()
-        walked = [self._walk(body, self._steps) for body in bodies]
+            return np.ndarray((len(rows) // self.length,), dtype, rows), ()
+        walked = [self._walk(body, steps, known=bool(dtype.names)) for body in bodies]
         copied = b"".join(rows for rows, _ in walked)
         problems = tuple(problem for _, problem in walked if problem is not None)
-        return np.ndarray((len(copied) // self.dtype.itemsize,), self.dtype, copied), problems
+        return np.ndarray((len(copied) // dtype.itemsize,), dtype, copied), problems
 
-    def _walk(self, body: memoryview, steps: Sequence[tuple[int, bool]]) -> tuple[bytearray, WireError | None]:
+    def _read(self) -> _Reading:
+        """Find or make what reading takes."""
+        if self._reading is None:
+            known = self.known()
+            steps = _steps(self.source.fields()[1].tolist(), {each.field for each in known}) if self.varies else None
+            lengths = [each.length for each in known]
+            packed = [sum(lengths[:n]) for n in range(len(lengths))]
+            dtype = np.dtype(
+                {
+                    "names": [str(each.element) for each in known],
+                    "formats": [_format(each) for each in known],
+                    "offsets": packed if self.varies else [each.at for each in known],
+                    "itemsize": max(sum(lengths), 1) if self.varies else self.length,
+                }
+            )
+            self._reading = _Reading(dtype, steps)
+            _READ.append(self)
+            if len(_READ) > _MOST_READ:
+                _READ.popleft()._reading = None  # noqa: SLF001  one of the class
+        return self._reading
+
+    def _walk(
+        self, body: memoryview, steps: Sequence[tuple[int, bool]], *, known: bool
+    ) -> tuple[bytearray, WireError | None]:
         """Copy the known elements of each record into a row."""
         rows, at, end = bytearray(), 0, len(body)
         while end - at >= self.length:
@@ -150,9 +193,22 @@ class Layout:
             if at > end:
                 del rows[whole:]
                 return rows, WireError(f"a record runs {at - end} octets over the end of its set")
-            if not self.dtype.names:
+            if not known:
                 rows += bytes(1)  # nothing of it is known, and it counts
         return rows, None
+
+
+class _Reading(NamedTuple):
+    """What reading records takes: their rows' type, and, where lengths vary, octets to pass over or keep in turn."""
+
+    dtype: np.dtype[np.void]
+    steps: tuple[tuple[int, bool], ...] | None
+
+
+def fixed(*fields: tuple[int, int]) -> Layout:
+    """Lay out records of elements and lengths that no template tells of."""
+    specifiers = b"".join(struct.pack("!HH", *field) for field in fields)
+    return Layout(Source(IPFIX, 0, False, specifiers), sum(length for _, length in fields), varies=False)
 
 
 def parse_templates(body: memoryview, version: int) -> Iterator[Template]:
@@ -167,9 +223,8 @@ def parse_templates(body: memoryview, version: int) -> Iterator[Template]:
         if _withdraws(number, count, version, TEMPLATE_SET):
             yield Template(number, None)
             continue
-        size = _size(body, at, count, version, number)
-        yield Template(number, _layout(bytes(body[at : at + size]), version, 0, options=False))
-        at += size
+        layout, at = _taken(body, at, count, version, 0, number, options=False)
+        yield Template(number, layout)
 
 
 def parse_options_templates(body: memoryview, version: int) -> Iterator[Template]:
@@ -190,9 +245,8 @@ def parse_options_templates(body: memoryview, version: int) -> Iterator[Template
             scope, count = count // 4, count // 4 + scope // 4
         elif not 0 < scope <= count:
             raise WireError(f"options template {number} has {scope} scope fields of {count}; expected 1 to {count}")
-        size = _size(body, at, count, version, number)
-        yield Template(number, _layout(bytes(body[at : at + size]), version, scope, options=True))
-        at += size
+        layout, at = _taken(body, at, count, version, scope, number, options=True)
+        yield Template(number, layout)
 
 
 def _withdraws(number: int, count: int, version: int, every: int) -> bool:
@@ -200,79 +254,72 @@ def _withdraws(number: int, count: int, version: int, every: int) -> bool:
     return version == IPFIX and count == 0 and (number >= FIRST_DATA_SET or number == every)
 
 
-def _size(body: memoryview, at: int, count: int, version: int, number: int) -> int:
-    """Octets that `count` field specifiers take."""
+def _taken(
+    body: memoryview, at: int, count: int, version: int, scope: int, number: int, *, options: bool
+) -> tuple[Layout, int]:
+    """Lay out records of `count` field specifiers; return where the specifiers end, too."""
     if number < FIRST_DATA_SET:
         raise WireError(f"template {number}; expected {FIRST_DATA_SET} or more")
     if not 0 < count <= MAX_FIELDS:
         raise WireError(f"template {number} has {count} fields; expected 1 to {MAX_FIELDS}")
-    if version != IPFIX and at + 4 * count <= len(body):  # no enterprise numbers between
-        return 4 * count
-    start = at
-    for _ in range(count):
-        if at + 4 > len(body):
-            raise WireError(f"template {number} says {count} fields and its set ends before the last")
-        at += 8 if version == IPFIX and body[at] & (_ENTERPRISE >> 8) else 4
-    if at > len(body):
+    size, length, varies = _measured(np.frombuffer(body, np.uint8), at, count, version == IPFIX)
+    if size < 0:
         raise WireError(f"template {number} says {count} fields and its set ends before the last")
-    return at - start
-
-
-def _layout(specifiers: bytes, version: int, scope: int, *, options: bool) -> Layout:
-    """Compile field specifiers, or find what was compiled from the same."""
+    size = int(size)
+    specifiers = bytes(body[at : at + size])
     key = struct.pack("!HH?", version, scope, options) + specifiers
     layout = _INTERN.get(key)
     if layout is None:
-        if key in _REFUSED:
-            raise WireError(_REFUSED[key])
-        source = Source(version, scope, options, specifiers)
-        try:
-            layout = _INTERN[key] = Layout(list(_fields(specifiers, version, scope)), options=options, source=source)
-        except WireError as error:
-            if len(_REFUSED) >= _MOST_REFUSED:
-                _REFUSED.clear()
-            _REFUSED[key] = str(error)
-            raise
-    return layout
+        layout = _INTERN[key] = Layout(Source(version, scope, options, specifiers), int(length), varies=varies)
+    return layout, at + size
 
 
-def _fields(specifiers: bytes, version: int, scope: int) -> Iterator[Field]:
-    at = index = 0
-    while at < len(specifiers):
-        element, length = struct.unpack_from("!HH", specifiers, at)
+@compiled
+def _measured(octets: Octets, begin: int, count: int, enterprises: bool) -> tuple[Whole, Whole, bool]:  # noqa: FBT001  kernels take arguments by position
+    """Octets that field specifiers take, -1 when they are not all there, and length and varies as `Layout` has them."""
+    length, varies, at = np.int64(0), False, begin
+    for _ in range(count):
+        if at + 4 > len(octets):
+            return -1, np.int64(0), False
+        octets_told = np.int64(octets[at + 2]) << 8 | np.int64(octets[at + 3])
+        varies |= octets_told == VARIABLE
+        length += 1 if octets_told == VARIABLE else octets_told
+        at += 8 if enterprises and octets[at] & _ENTERPRISE_OCTET else 4
+    return (at - begin if at <= len(octets) else -1), length, varies
+
+
+@compiled
+def _fields(octets: Octets, enterprises: bool, elements: Int32s, lengths: Int32s) -> int:  # noqa: FBT001  as above
+    """Read field specifiers into (fields,) each; return how many there are."""
+    count, at = 0, 0
+    while at < len(octets):
+        elements[count] = np.int32(octets[at]) << 8 | np.int32(octets[at + 1])
+        lengths[count] = np.int32(octets[at + 2]) << 8 | np.int32(octets[at + 3])
         at += 4
-        enterprise = 0
-        if version == IPFIX and element & _ENTERPRISE:
-            element &= ~_ENTERPRISE
-            (enterprise,) = struct.unpack_from("!I", specifiers, at)
+        if enterprises and elements[count] & _ENTERPRISE:
+            elements[count] = 0
             at += 4
-        elif version != IPFIX and index < scope:
-            element = V9_SCOPES.get(element, 0)
-        yield Field(element, length, enterprise)
-        index += 1
+        count += 1
+    return count
 
 
-def _format(field: Field) -> npt.DTypeLike | None:
-    """How numpy sees the field; None: it is not read, or not written as its element should be."""
-    kind = KINDS.get(field.element) if field.enterprise == 0 else None
-    length = field.length
-    if kind is Kind.UNSIGNED and 1 <= length <= 8:  # noqa: PLR2004 unsigned64, or shorter
-        return _NATIVE.get(length, (np.uint8, (length,)))
-    if kind is Kind.IPV4 and length == 4:  # noqa: PLR2004 octets of an IPv4 address
+def _format(field: Known) -> npt.DTypeLike:
+    """How numpy sees a field that is read."""
+    kind = KINDS[field.element]
+    if kind is Kind.UNSIGNED:
+        return _NATIVE.get(field.length, (np.uint8, (field.length,)))
+    if kind is Kind.IPV4:
         return ">u4"
-    if kind is Kind.IPV6 and length == 16:  # noqa: PLR2004 octets of an IPv6 address
-        return "S16"
-    if kind is Kind.FLOAT and length in {4, 8}:
-        return f">f{length}"
-    return None
+    return "S16" if kind is Kind.IPV6 else f">f{field.length}"
 
 
-def _merged(steps: Sequence[tuple[int, bool]]) -> tuple[tuple[int, bool], ...]:
+def _steps(lengths: Sequence[int], kept: Container[int]) -> tuple[tuple[int, bool], ...]:
     """Join neighbouring fixed fields that are skipped, and those that are kept."""
     merged: list[tuple[int, bool]] = []
-    for octets, kept in steps:
-        if merged and VARIABLE not in {octets, merged[-1][0]} and merged[-1][1] == kept:
-            merged[-1] = (merged[-1][0] + octets, kept)
+    for index, octets in enumerate(lengths):
+        is_kept = index in kept
+        if merged and VARIABLE not in {octets, merged[-1][0]} and merged[-1][1] == is_kept:
+            merged[-1] = (merged[-1][0] + octets, is_kept)
         else:
-            merged.append((octets, kept))
+            merged.append((octets, is_kept))
     return tuple(merged)
