@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 Whole = int | np.int64  # what kernels count with
@@ -18,7 +19,25 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 def compiled(kernel: Kernel) -> Kernel:
     """Compile `kernel` with numba; it runs without the GIL, so the event loop goes on meanwhile."""
-    return cast("Kernel", numba.njit(cache=True, nogil=True)(kernel))
+    dispatcher: Any = numba.njit(nogil=True)(kernel)
+    dispatcher._cache = _kept(kernel)  # noqa: SLF001  what `cache=True` does, with its own kind of cache
+    return cast("Kernel", dispatcher)
+
+
+class _Kept(FunctionCache):
+    """What is kept beside the source; what cannot be read, as another release may have left it, is compiled anew."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return _load(self, sig, target_context)
+        except Exception:  # noqa: BLE001  pickle raises whatever the names that it meets do
+            _flush(self)
+            return None
+
+
+_load: Callable[..., Any] = FunctionCache.load_overload  # of a class without types
+_flush: Callable[..., None] = FunctionCache.flush
+_kept = cast("Callable[[object], _Kept]", _Kept)
 
 
 def _eight_octets(_context: Any, octets: Any, _at: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_network
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from neto.model.peering import Prefix
 Numbers = npt.NDArray[np.int64]
 Cell = tuple[str, str, str, Prefix]  # source, target, class, prefix
 NONE = -1  # the number of what is not there
+REST: Prefix = ip_network("::/0")  # stands for a target's prefixes that are not counted by themselves
 _DENSE = 4  # numbers for each that is counted, up to which all are held
 
 Name = TypeVar("Name")

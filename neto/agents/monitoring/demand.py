@@ -18,23 +18,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from neto.agents.monitoring.batch import Batch, batch_of
+from neto.agents.monitoring.batch import columns_of
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.clocks import Clocks
 from neto.agents.monitoring.counting import (
     ACCOUNTS,
+    AT,
     BEFORE,
     IGNORED,
     LATE,
+    LATEST,
     LOCAL,
     MATCHED,
+    MOST_OCTETS,
+    OF_UNKNOWN,
+    PIECES,
+    RECEIVED,
+    STATE,
     UNKNOWN,
-    Records,
+    USED,
+    Sums,
     Times,
-    classify,
-    cut,
-    weigh,
+    count,
+    scratch,
 )
 from neto.agents.monitoring.lag import Lag
 from neto.agents.monitoring.matrix import demand_matrix
@@ -43,11 +51,11 @@ from neto.agents.monitoring.unknown import UnknownPrefixes
 from neto.model.demand import DemandMatrix
 from neto.model.demand_window import CellSpace, DemandWindow, Numbers, merge
 from neto.wire.netflow import Flows
+from neto.wire.netflow.kernel import Columns
 
 ACTIVE_TIMEOUT_S = 60.0  # what most exporters are set to
-_MOST_OCTETS = float(1 << 46)  # in one record, sampling applied; more is no measurement (70 terabytes)
-_PIECES = 1 << 14  # room for them
 _MOST_OPEN = 1 << 62  # in all open windows: sums stay exact
+_SETTLED_S = 0.25  # after which what kernels have summed is taken over
 
 
 @dataclass(slots=True)
@@ -82,8 +90,8 @@ class FlowAggregator:
         closed: Callable[[DemandWindow], None] | None = None,
         doubts: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self.account = Account()
         self.records_sampling_unknown = 0
+        self._account = Account()
         self.closed: deque[DemandWindow] = deque(maxlen=smooth)
         self.clocks = Clocks()
         self._classifier = classifier
@@ -94,8 +102,9 @@ class FlowAggregator:
         self._told: tuple[tuple[int, Classifier], DemandMatrix] | None = None  # the last demand, and what it is of
         self._on_closed = closed
         self._doubts = doubts
-        self._tally = Tally(_stride(classifier.space))
+        self._tally = self._new_tally()
         self._unknown = UnknownPrefixes(classifier.space.sources)
+        self._counted = classifier.counted()
         self._base = 0  # number of the window that the tally counts from
         self._oldest: int | None = None  # number of the oldest open window
         self._latest = 0  # of the latest that something was counted in
@@ -105,8 +114,13 @@ class FlowAggregator:
         self._began = 0.0  # when we began to count by arrival
         self._sent_from = 0  # number of the window from which octets count when they were sent
         self._open_octets = 0
-        self._rows: Numbers = np.empty((4, 0), np.int64)
-        self._pieces = np.empty((2, self._reach + _PIECES), np.int64)
+        self._scratch = scratch()
+        self._octets: Numbers = np.zeros(ACCOUNTS, np.int64)  # since it was last settled
+        self._implausible = np.zeros(1)
+        self._by_age: Numbers = np.zeros(self._reach, np.int64)
+        self._state: Numbers = np.zeros(STATE, np.int64)
+        self._sums = self._new_sums()
+        self._counts_since = self._last_counted = 0.0  # when the first and the last that is not settled came
         self._heard: dict[str, float] = {}  # when each router's exports last came
         self._tell_sampling: set[str] = set()  # routers that ever told it
         self._untold: Counter[str] = Counter()  # their records that do not, since a window was closed
@@ -118,10 +132,13 @@ class FlowAggregator:
 
     def reload(self, classifier: Classifier) -> None:
         """Classify by something else from here on; what is counted stays counted, what has no cell now is unknown."""
+        self._settle()
         opened = self._take_open()
         self._classifier = classifier
-        self._tally = Tally(_stride(classifier.space))
+        self._tally = self._new_tally()
         self._unknown = UnknownPrefixes(classifier.space.sources)
+        self._counted = classifier.counted()
+        self._sums = self._new_sums()
         for window, counted in opened:
             self._put(window, counted)
 
@@ -136,43 +153,51 @@ class FlowAggregator:
         told = int(np.count_nonzero(flows.sampling_told))
         self.note_sampling(router, told, len(flows) - told)
         skew_s = self.clocks.told((flows.exporter, flows.version, flows.domain), flows.clock.export_s, now)
-        self.count(batch_of(flows, self.source_row(router), skew_s), now)
+        self.count(columns_of(flows), np.array([self.source_row(router)]), np.array([skew_s]), now)
 
     def source_row(self, router: str) -> int:
-        """Row of a router among the sources of a batch."""
+        """Row of a router among the sources that `count` takes."""
         return self._classifier.source_row(router)
 
-    def count(self, batch: Batch, now: float) -> None:
-        """Count flow records of any routers that were `heard`."""
+    def count(self, columns: Columns, sources: Numbers, skews_s: npt.NDArray[np.float64], now: float) -> None:
+        """Count flow records of any routers that were `heard`.
+
+        sources: (peers,) row of the router that each peer is. skews_s: (domains,) by how much the clock of each is
+        ahead of ours.
+        """
         assert self._oldest is not None  # noqa: S101 heard() opened it
-        octets = self._weigh(batch)
-        records = Records(
-            *(batch.source, octets, batch.dscp, batch.in_if, batch.egress, batch.family, batch.dst4, batch.dst6),
-            *(batch.start, batch.end, batch.skew_s),
-        )
+        window = now // self._window_s
+        if window != self._last_counted // self._window_s or not 0 <= now - self._counts_since < _SETTLED_S:
+            self._settle()
+            self._counts_since = now
+        self._last_counted = now
         times = Times(
             *(now, self._window_s, self._reach, self._reach * self._window_s, self._by_arrival),
             *(self._base, self._tally.stride, self._oldest, self._sent_from),
         )
-        account, by_age = np.zeros(ACCOUNTS, np.int64), np.zeros(self._reach, np.int64)
-        _, keys, unknown, unknown_octets = self._room(len(batch))
-        found = classify(
-            records, self._classifier.tables, self._classifier.kernel, account, keys, unknown, unknown_octets
-        )
-        if found:
-            self._unknown.add(unknown[:found], unknown_octets[:found])
-        pieces = self._pieces
-        at, cells = 0, self._classifier.space.size
-        while at < len(batch):
-            at, count, latest = cut(records, keys, at, times, cells, account, by_age, pieces)
-            self._latest = max(self._latest, latest)
-            self._tally.add(pieces[0, :count], pieces[1, :count])
-        self._take_account(account)
-        self._learn(by_age, int(now // self._window_s), now)
+        records = len(columns.octets)
+        opened = self._open_octets + int(self._octets[MATCHED]) + int(self._octets[UNKNOWN])
+        most = MOST_OCTETS if opened + records * int(MOST_OCTETS) <= _MOST_OPEN else -1.0
+        tails = int(self._counted.looks())
+        tally, unknown, state = self._tally, self._unknown, self._state
+        state[AT] = 0
+        while True:
+            state[USED], state[OF_UNKNOWN], state[LATEST] = tally.used, unknown.count, self._latest
+            count(
+                *(columns, sources, skews_s, self._classifier.tables, self._classifier.kernel, times),
+                *(most, tails, self._sums, self._scratch, tally.slots, state),
+            )
+            at, tally.used, unknown.count, self._latest = state.tolist()
+            if at == records:
+                break
+            unknown.sum()
+            tally.grow(PIECES)
 
     def roll(self, now: float) -> None:
         """Close the windows that are due at `now` (unix seconds)."""
         newest = int(now // self._window_s)
+        if newest != self._last_counted // self._window_s:
+            self._settle()
         if self._oldest is None:
             begun = now - newest * self._window_s
             self._base = self._oldest = self._latest = newest + (begun >= self._window_s / 2)
@@ -223,33 +248,37 @@ class FlowAggregator:
         while self._oldest is not None and self._oldest <= self._latest:
             self._close(self._oldest)
 
-    def _room(self, count: int) -> Numbers:
-        """Four rows to write on, (4, count); what stands there is lost the next time."""
-        if count > self._rows.shape[1]:
-            self._rows = np.empty((4, 2 * count), np.int64)
-        rows: Numbers = self._rows[:, :count]
-        return rows
+    @property
+    def account(self) -> Account:
+        """Where octets went so far."""
+        self._settle()
+        return self._account
 
-    def _weigh(self, batch: Batch) -> Numbers:
-        """Octets with sampling applied, (records,) int64; what no record can measure is left out and counted."""
-        octets: Numbers = self._room(len(batch))[0]
-        total, beyond = weigh(batch.octets, batch.sampling, _MOST_OCTETS, octets)
-        if self._open_octets + total > _MOST_OPEN:
-            beyond, octets, total = beyond + total, np.zeros_like(octets), 0
-        self.account.implausible += int(beyond)
-        self.account.received += int(beyond) + total
-        return octets
+    def _settle(self) -> None:
+        """Take over what the kernel has summed."""
+        octets, account = self._octets.tolist(), self._account
+        beyond = int(self._implausible[0])
+        account.implausible += beyond
+        account.received += octets[RECEIVED] + beyond
+        account.ignored += octets[IGNORED]
+        account.local += octets[LOCAL]
+        account.matched += octets[MATCHED]
+        account.unknown += octets[UNKNOWN]
+        account.before += octets[BEFORE]
+        account.late += octets[LATE]
+        self._open_octets += octets[MATCHED] + octets[UNKNOWN]
+        self._learn(self._by_age, int(self._last_counted // self._window_s), self._last_counted)
+        self._octets[:], self._by_age[:], self._implausible[:] = 0, 0, 0.0
 
-    def _take_account(self, octets: Numbers) -> None:
-        account = self.account
-        matched, unknown = int(octets[MATCHED]), int(octets[UNKNOWN])
-        account.ignored += int(octets[IGNORED])
-        account.local += int(octets[LOCAL])
-        account.matched += matched
-        account.unknown += unknown
-        account.before += int(octets[BEFORE])
-        account.late += int(octets[LATE])
-        self._open_octets += matched + unknown
+    def _new_tally(self) -> Tally:
+        return Tally(_stride(self._classifier.space))
+
+    def _new_sums(self) -> Sums:
+        counted, unknown = self._counted, self._unknown
+        return Sums(
+            *(self._octets, self._implausible, self._by_age, counted.folded, counted.tail),
+            *(unknown.numbers, unknown.octets),
+        )
 
     def _learn(self, by_age: Numbers, newest: int, now: float) -> None:
         """Learn from octets by window how late they are told; those at the end of our reach are not waited for."""
@@ -257,6 +286,7 @@ class FlowAggregator:
         self._lag.told(now - (newest - ages + 1) * self._window_s, by_age[ages])
 
     def _close(self, window: int) -> None:
+        self._settle()
         ends = (window + 1) * self._window_s
         counted = self._cut(window, self._begins, ends)
         lag_s = self.lag_s
@@ -271,6 +301,7 @@ class FlowAggregator:
         self._open_octets -= closed.total
         self._oldest, self._begins = window + 1, ends
         self._lag.forget()
+        self._counted.learn(closed)
         self.closed.append(closed)
         self._closings += 1
         if self._on_closed:
@@ -327,7 +358,7 @@ class FlowAggregator:
         self._base = self._oldest = self._latest = newest
         self._begins = newest * self._window_s
         self._by_arrival, self._began = True, self._begins
-        self._tally = Tally(self._tally.stride)
+        self._tally = self._new_tally()
         self.closed.clear()
         self._heard = dict.fromkeys(self._heard, self._begins)
         for _, counted in opened:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from neto.agents.monitoring.batch import Batch
 from neto.agents.monitoring.classify import Classifier
 from neto.agents.monitoring.demand import FlowAggregator
 from neto.agents.monitoring.slots import PeerTable, Slots
@@ -16,8 +15,9 @@ from neto.model.intent import Intents, TrafficClass
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.wire.netflow import Decoder
-from neto.wire.netflow.bulk import ROOM, BulkDecoder, Single
-from neto.wire.netflow.kernel import Columns
+from neto.wire.netflow.bulk import BulkDecoder, Single
+
+_HEARD_S = 0.25  # after which is told who was heard
 
 
 class Intake:
@@ -32,9 +32,8 @@ class Intake:
         self._table = PeerTable(list(routers))
         self._routers = tuple(routers.values())
         self._sources = np.array([aggregator.source_row(router) for router in self._routers], np.int64)
-        self._skew_s: npt.NDArray[np.float64] = np.zeros(0)  # by row of a domain
-        self._source = np.empty(ROOM, np.int64)  # of each record that is counted at once
-        self._skew = np.empty(ROOM)
+        self._skews_s: npt.NDArray[np.float64] = np.zeros(0)  # by row of a domain
+        self._heard = 0.0  # when it was last told who was heard
 
     def take(self, slots: Slots, now: float) -> tuple[list[str], list[tuple[str, str]]]:
         """Take in every datagram that is there, at `now` (unix seconds).
@@ -43,8 +42,9 @@ class Intake:
         that could not be read as a whole.
         """
         peers = slots.peers(self._table)
-        strangers = [slots.sender(slot) for slot in np.flatnonzero(peers < 0).tolist()]
+        strangers = [slots.sender(slot) for slot in np.flatnonzero(peers < 0).tolist()] if peers.min() < 0 else []
         problems = []
+        self._aggregator.roll(now)
         for part in self._bulk.read(slots.packets, slots.lengths[: slots.count], peers, now):
             if isinstance(part, Single):
                 row = int(peers[part.packet])
@@ -53,26 +53,16 @@ class Intake:
                 if part.decoded.problems:
                     problems.append((self._bulk.exporters[row], str(part.decoded.problems[0])))
             else:
-                self._count(part, now)
-        self._hear(now)
+                if len(self._skews_s) != len(self._bulk.domains):
+                    self._hear_clocks(now)
+                self._aggregator.count(part, self._sources, self._skews_s, now)
+        if not 0 <= now - self._heard < _HEARD_S:
+            self.hear(now)
         return strangers, problems
 
-    def _count(self, columns: Columns, now: float) -> None:
-        self._hear(now)
-        count = len(columns.octets)
-        sources, skew_s = self._source[:count], self._skew[:count]
-        self._sources.take(columns.peer, out=sources, mode="clip")
-        self._skew_s.take(columns.domain, out=skew_s, mode="clip")
-        batch = Batch(
-            sources,
-            *(columns.octets, columns.sampling, columns.dscp, columns.in_if, columns.egress),
-            *(columns.family, columns.dst4, columns.dst6, columns.start, columns.end),
-            skew_s,
-        )
-        self._aggregator.count(batch, now)
-
-    def _hear(self, now: float) -> None:
+    def hear(self, now: float) -> None:
         """Tell who was heard, and take in what export times say of exporters' clocks."""
+        self._heard = now
         heard = self._bulk.heard
         for row in np.flatnonzero(heard.any(axis=1)).tolist():
             messages, told, untold = heard[row].tolist()
@@ -80,12 +70,15 @@ class Intake:
                 self._aggregator.heard(self._routers[row], now)
             self._aggregator.note_sampling(self._routers[row], told, untold)
         heard[:] = 0
+        self._hear_clocks(now)
+
+    def _hear_clocks(self, now: float) -> None:
         domains, ahead_s = self._bulk.domains, self._bulk.ahead_s
-        if len(self._skew_s) != len(domains):
-            self._skew_s = np.resize(self._skew_s, len(domains))
+        if len(self._skews_s) != len(domains):
+            self._skews_s = np.resize(self._skews_s, len(domains))
         for row in np.flatnonzero(np.isfinite(ahead_s[: len(domains)])).tolist():
             export_s = now + float(ahead_s[row])
-            self._skew_s[row] = self._aggregator.clocks.told(domains[row], export_s, now)
+            self._skews_s[row] = self._aggregator.clocks.told(domains[row], export_s, now)
             ahead_s[row] = -np.inf
 
 

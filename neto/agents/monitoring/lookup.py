@@ -1,11 +1,13 @@
 """Longest prefix match for whole columns of addresses.
 
-Nested prefixes are flattened into intervals. IPv4's are written into a trie of 16, 8 and 8 bits, which is one to three
-loads for an address and as large as there are prefixes; IPv6's are searched.
+Nested prefixes are flattened into intervals. IPv4's are written into a table by the first 24 bits, with branches where
+the last eight tell more (DIR-24-8: Gupta, Lin, McKeown, INFOCOM 1998): one load for nearly every address. IPv6's are
+searched.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,20 +23,21 @@ Int32s = npt.NDArray[np.int32]
 NONE = -1  # the row of an address that no prefix holds
 
 _V4, _V6 = 4, 6
-_ROOT = 1 << 16
+_DIRECT = 1 << 24
 _BRANCH = 1 << 8
+_MANY = 1 << 14  # prefixes, from which on the table is better kept in large pages
 _HALF = (1 << 64) - 1  # of an IPv6 address
 
 
 class Tables(NamedTuple):
     """Rows by address, as kernels read them.
 
-    root: (65536,) by the first 16 bits of an IPv4 address, a row, NONE, or -2 - the branch that tells more. branches:
-    (branches, 256) likewise, by the next eight bits. high, low: (intervals,) first address of each IPv6 interval, in
-    halves. rows: (intervals,) the row of each.
+    direct: (2^24,) by the first 24 bits of an IPv4 address: a row + 1, 0 for none, or -1 - the branch that tells more;
+    what no prefix touches takes no memory. branches: (branches, 256) likewise, by the last eight bits. high, low:
+    (intervals,) first address of each IPv6 interval, in halves. rows: (intervals,) the row of each.
     """
 
-    root: Int32s
+    direct: Int32s
     branches: Int32s
     high: Words
     low: Words
@@ -49,8 +52,9 @@ class PrefixTable:
 
     def __init__(self, prefixes: Sequence[Prefix]) -> None:
         _, low, row = _intervals(prefixes, _V4)
-        root, branches = _trie(low, row)
-        self.tables = Tables(root, np.array(branches), *_intervals(prefixes, _V6))
+        direct = _untouched(large_pages=len(row) > _MANY)
+        branches = _write(direct, low, row)
+        self.tables = Tables(direct, branches, *_intervals(prefixes, _V6))
 
     def find4(self, addresses: npt.NDArray[np.uint32]) -> Rows:
         """Rows of IPv4 addresses, host order, (n,); NONE where no prefix holds one."""
@@ -64,17 +68,6 @@ class PrefixTable:
         rows = np.empty(len(dst4), np.int64)
         find_all(self.tables, np.full(len(dst4), version, np.uint8), dst4, dst6, rows)
         return rows
-
-
-@compiled
-def find4(root: Int32s, branches: Int32s, address: int) -> int:
-    """Row of an IPv4 address; NONE where no prefix holds it."""
-    found = root[address >> 16]
-    if found < NONE:
-        found = branches[-2 - found, (address >> 8) & 255]
-        if found < NONE:
-            found = branches[-2 - found, address & 255]
-    return int(found)
 
 
 @compiled
@@ -96,14 +89,17 @@ def find_all(
     tables: Tables, family: npt.NDArray[np.uint8], dst4: npt.NDArray[np.uint32], dst6: Words, to: Rows
 ) -> None:
     """Write the row of each address, IPv4's or IPv6's as its family says, into `to`: (n,)."""
-    root, branches, highs, lows, rows = tables.root, tables.branches, tables.high, tables.low, tables.rows
+    direct, branches, highs, lows, rows = tables.direct, tables.branches, tables.high, tables.low, tables.rows
     for index in range(len(family)):
-        found = NONE
+        to[index] = direct[dst4[index] >> np.uint32(8)]  # by themselves: then many loads are under way at once
+    for index in range(len(family)):
         if family[index] == _V4:
-            found = find4(root, branches, int(np.int64(dst4[index])))
+            found = to[index]
+            to[index] = (found if found >= 0 else branches[-1 - found, dst4[index] & np.uint32(255)]) - 1
         elif family[index] == _V6:
-            found = find6(highs, lows, rows, dst6[index, 0], dst6[index, 1])
-        to[index] = found
+            to[index] = find6(highs, lows, rows, dst6[index, 0], dst6[index, 1])
+        else:
+            to[index] = NONE
 
 
 def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:
@@ -168,38 +164,38 @@ def _flatten(high: Words, low: Words, last_high: Words, last_low: Words, row: In
     return to_high[:count].copy(), to_low[:count].copy(), to_row[:count].copy()
 
 
+def _untouched(*, large_pages: bool) -> Int32s:
+    """Return zeros, (2^24,), that take memory where they are written to."""
+    memory = mmap.mmap(-1, 4 * _DIRECT)
+    if large_pages and hasattr(mmap, "MADV_HUGEPAGE"):  # Linux: else most of the time goes into finding small ones
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.int32)
+
+
 @compiled
-def _trie(begin: Words, row: Int32s) -> tuple[Int32s, Int32s]:
-    """Write IPv4 intervals that cover everything as `Tables.root` and `Tables.branches`."""
-    root = np.full(_ROOT, NONE, np.int32)
-    branches = np.full((16, _BRANCH), NONE, np.int32)
+def _write(direct: Int32s, begin: Words, row: Int32s) -> Int32s:
+    """Write IPv4 intervals that cover everything as `Tables.direct`; return `Tables.branches`."""
+    branches = np.zeros((16, _BRANCH), np.int32)
     used = 0
     for index in range(len(row)):
         at = np.int64(begin[index])
         end = np.int64(begin[index + 1]) if index + 1 < len(row) else np.int64(1 << 32)
+        told = row[index] + 1
         while at < end:
-            if at & 0xFFFF == 0 and end - at >= _ROOT:
-                root[at >> 16] = row[index]
-                at += _ROOT
-                continue
-            if used + 2 > len(branches):
-                longer = np.full((2 * len(branches), _BRANCH), NONE, np.int32)
-                longer[:used] = branches[:used]
-                branches = longer
-            if root[at >> 16] >= NONE:  # what holds it has been told up to here, and is told again in the branch
-                branches[used, :] = root[at >> 16]
-                root[at >> 16] = -2 - used
-                used += 1
-            branch = -2 - root[at >> 16]
-            middle = (at >> 8) & 255
             if at & 0xFF == 0 and end - at >= _BRANCH:
-                branches[branch, middle] = row[index]
-                at += _BRANCH
+                whole = (end >> 8) - (at >> 8)
+                if told:
+                    direct[at >> 8 : (at >> 8) + whole] = told
+                at += whole << 8
                 continue
-            if branches[branch, middle] >= NONE:
-                branches[used, :] = branches[branch, middle]
-                branches[branch, middle] = -2 - used
+            if direct[at >> 8] >= 0:
+                if used == len(branches):
+                    longer = np.zeros((2 * len(branches), _BRANCH), np.int32)
+                    longer[:used] = branches
+                    branches = longer
+                direct[at >> 8] = -1 - used
                 used += 1
-            branches[-2 - branches[branch, middle], at & 255] = row[index]
-            at += 1
-    return root, branches[:used].copy()
+            upto = min(end, (at | 0xFF) + 1)
+            branches[-1 - direct[at >> 8], at & 0xFF : (at & 0xFF) + upto - at] = told
+            at = upto
+    return branches[:used].copy()

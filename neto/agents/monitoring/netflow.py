@@ -99,24 +99,24 @@ class NetflowAgent:
 
     def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
         """Listen for, and classify by, something else from here on."""
-        self._take(time.time())
+        self._settle(time.time())
         self._router_of = _exporters(inventory)
         self._aggregator.reload(Classifier(inventory, peering, intents))
         self._intake = Intake(self._decoder, self._aggregator, self._router_of)
 
     def opened(self) -> list[DemandWindow]:
         """What has been counted so far in windows that are not closed yet."""
-        self._take(time.time())
+        self._settle(time.time())
         return self._aggregator.opened()
 
     def flush(self, now: float) -> None:
         """Close every window as it is: there will be no more."""
-        self._take(now)
+        self._settle(now)
         self._aggregator.flush(now)
 
     def demand(self, now: float) -> DemandMatrix | None:
         """Mean demand over the last closed windows at `now` (unix seconds); None before the first has closed."""
-        self._take(now)
+        self._settle(now)
         return self._aggregator.demand(now)
 
     @property
@@ -162,14 +162,14 @@ class NetflowAgent:
                 await asyncio.to_thread(warm)  # what comes meanwhile waits in the socket's buffer
                 loop.add_reader(receiver, self._wake, receiver)
                 while True:
-                    self._aggregator.roll(time.time())
+                    self._roll(time.time())
                     self._counters["kernel_drops"] = _dropped(receiver)
                     await asyncio.sleep(min(1.0, self._window_s / 4))
             finally:
                 loop.remove_reader(receiver)
                 if self._poll is not None:
                     self._poll.cancel()
-                self._take(time.time())
+                self._settle(time.time())
                 self.bound = None
 
     def _wake(self, receiver: socket.socket) -> None:
@@ -225,6 +225,15 @@ class NetflowAgent:
         """Decode what nothing has come after."""
         self._poll = None
         self._take(time.time())
+
+    def _settle(self, now: float) -> None:
+        """Have all that came counted, and the windows closed that are due."""
+        self._take(now)
+        self._roll(now)
+
+    def _roll(self, now: float) -> None:
+        self._intake.hear(now)
+        self._aggregator.roll(now)
 
     def _take(self, now: float) -> None:
         """Decode and count what is in the slots."""

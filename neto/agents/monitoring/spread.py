@@ -7,27 +7,47 @@ and none is made or lost: a window gets the difference of what had passed, round
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from neto.jit import compiled
+from neto.model.demand_window import Numbers
+
+Floats = npt.NDArray[np.float64]
+_FAR_S = 1e12  # what is further back is no time
 
 
 @compiled
-def lifetime(start: float, end: float, skew_s: float, now: float, reach_s: float) -> tuple[float, float]:
-    """Start and end by our clock, neither later than now; what is not told is now, and no life ends before it begins.
+def spread(
+    domain: npt.NDArray[np.int32],
+    start: Floats,
+    end: Floats,
+    skews_s: Floats,
+    now: float,
+    window_s: float,
+    reach: int,
+    window: Numbers,
+    last: Numbers,
+    begun: Floats,
+    lasted: Floats,
+) -> None:
+    """Find the life of each record by our clock, and the windows in which it begins and ends.
 
-    start, end: unix seconds by the exporter's clock, NaN where not told. skew_s: by how much that clock is ahead of
-    ours. reach_s: a life that ended longer ago is not believed, and taken for one that is not told.
+    start, end: (records,) unix seconds by the exporter's clock, NaN where not told: no life ends after `now`, nor
+    before it begins, and what is not told is now. skews_s: (domains,) by how much each clock is ahead of ours. A life
+    that ended more than `reach` windows ago is not believed, and taken for one that is not told. window, last, begun,
+    lasted: (records,) written; no window is earlier than `reach` ago.
     """
-    last, first = end - skew_s, start - skew_s
-    if not (np.isfinite(last) and last < now):
-        last = now
-    if not (np.isfinite(first) and first < last):
-        first = last
-    return (now, now) if last < now - reach_s else (first, last)
-
-
-@compiled
-def passed(octets: int, window: int, first: float, last: float, window_s: float) -> int:
-    """Octets that have passed by the end of a window, of a life that ends later. octets: below 2**53."""
-    share = ((window + 1) * window_s - first) / (last - first)
-    return int(np.floor(octets * min(max(share, 0.0), 1.0)))
+    earliest, believed = int(np.floor(now / window_s)) - reach, now - reach * window_s
+    for index in range(len(start)):
+        skew_s = skews_s[domain[index]]
+        ended, first = end[index] - skew_s, start[index] - skew_s
+        ended = ended if ended < now else now  # noqa: FURB136  now where it is NaN, which min() does not promise
+        ended = ended if ended > -_FAR_S else now
+        first = first if first < ended else ended  # noqa: FURB136  the same
+        first = first if first > -_FAR_S else ended
+        old = ended < believed
+        ended = now if old else ended
+        first = now if old else first
+        window[index] = max(int(np.floor(first / window_s)), earliest)
+        last[index] = max(int(np.floor(ended / window_s)), earliest)
+        begun[index], lasted[index] = first, ended - first

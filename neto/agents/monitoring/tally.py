@@ -20,24 +20,28 @@ class Tally:
 
     def __init__(self, stride: int) -> None:
         self.stride = stride
-        self._slots = _free(_FEWEST)  # a hash table with open addressing: key, NONE where a slot is free, and sum
-        self._used = 0
+        self.slots = _free(_FEWEST)  # a hash table with open addressing: key, NONE where a slot is free, and sum
+        self.used = 0  # never more than half of the slots
 
     def add(self, keys: Numbers, octets: Numbers) -> None:
         """Count octets by number, at least 0, (n,) each."""
-        if self._used + len(keys) > len(self._slots) // 2:
-            slots = len(self._slots)
-            while self._used + len(keys) > slots // 4:
+        self.grow(len(keys))
+        self.used += _added(self.slots, keys, octets)
+
+    def grow(self, more: int) -> None:
+        """See that there is room for so many more numbers."""
+        slots = len(self.slots)
+        if self.used + more > slots // 2:
+            while self.used + more > slots // 2:
                 slots *= 2
-            self._keep(self._slots[:, 0] != NONE, slots)
-        self._used += _put(self._slots, keys, octets)
+            self._keep(self.slots[:, 0] != NONE, slots)
 
     def take(self, window: int) -> tuple[Numbers, Numbers]:
         """Take out everything up to the end of a window: numbers within their window, ascending, and sums."""
         end = (window + 1) * self.stride
         taken = self._sorted(0, end)
-        held = self._slots[:, 0] >= end
-        slots = len(self._slots)
+        held = self.slots[:, 0] >= end
+        slots = len(self.slots)
         while slots > _FEWEST and max(int(np.count_nonzero(held)), len(taken[0])) * 8 < slots:
             slots //= 2
         self._keep(held, slots)
@@ -48,32 +52,43 @@ class Tally:
         return self._sorted(window * self.stride, (window + 1) * self.stride)
 
     def _sorted(self, begin: int, end: int) -> tuple[Numbers, Numbers]:
-        keys = self._slots[:, 0]
-        chosen = self._slots[(keys >= begin) & (keys < end)]
+        keys = self.slots[:, 0]
+        chosen = self.slots[(keys >= begin) & (keys < end)]
         chosen = chosen[np.argsort(chosen[:, 0])]
         return chosen[:, 0] % self.stride, np.ascontiguousarray(chosen[:, 1])
 
     def _keep(self, which: npt.NDArray[np.bool_], slots: int) -> None:
-        kept = self._slots[which]
-        self._slots = _free(slots)
-        self._used = _put(self._slots, np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]))
+        kept = self.slots[which]
+        self.slots = _free(slots)
+        self.used = _added(self.slots, np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]))
 
 
 @compiled
-def _put(slots: Numbers, keys: Numbers, octets: Numbers) -> int:
-    """Count octets by number; there must be free slots. Returns how many were taken."""
-    taken, mask = 0, len(slots) - 1
+def put(slots: Numbers, keys: Numbers, octets: Numbers, slot: Numbers) -> int:
+    """Count octets by number, (n,) each; there must be free slots. Returns how many were taken.
+
+    slot: (n or more,) room to write on.
+    """
+    taken, mask, touched = 0, len(slots) - 1, 0
     for index in range(len(keys)):
-        key = keys[index]
-        slot = np.int64((np.uint64(key) * np.uint64(_MIX)) >> np.uint64(32)) & mask
-        while slots[slot, 0] != key:
-            if slots[slot, 0] == NONE:
-                slots[slot, 0] = key
+        slot[index] = np.int64((np.uint64(keys[index]) * np.uint64(_MIX)) >> np.uint64(32)) & mask
+    for index in range(len(keys)):  # so that all these loads are under way at once
+        touched ^= slots[slot[index], 0]
+    slot[0] ^= touched & 0  # and are not left out
+    for index in range(len(keys)):
+        key, at = keys[index], slot[index]
+        while slots[at, 0] != key:
+            if slots[at, 0] == NONE:
+                slots[at, 0] = key
                 taken += 1
                 break
-            slot = (slot + 1) & mask
-        slots[slot, 1] += octets[index]
+            at = (at + 1) & mask
+        slots[at, 1] += octets[index]
     return taken
+
+
+def _added(slots: Numbers, keys: Numbers, octets: Numbers) -> int:
+    return int(put(slots, keys, octets, np.empty(len(keys), np.int64))) if len(keys) else 0
 
 
 def _free(slots: int) -> Numbers:

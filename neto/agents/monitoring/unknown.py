@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
+import numpy as np
+
 from neto.agents.monitoring.counting import FAMILY, ROW
 from neto.agents.monitoring.heavy import HeavyHitters
 from neto.model.demand_window import Numbers, TopPrefix
@@ -12,21 +14,32 @@ from neto.model.peering import Prefix
 
 _TOLD_APART = 1024  # prefixes
 _NAMED = 20
+_ROOM = 1 << 15
 
 
 class UnknownPrefixes:
-    """Octets by source and /24 or /48 of the destination. sources: by row; one row more is for whoever is none."""
+    """Octets by source and /24 or /48 of the destination. sources: by row; one row more is for whoever is none.
+
+    numbers, octets: (room,) written from the front, numbers of prefixes and their sources as `counting` writes them;
+    count: how many are.
+    """
 
     def __init__(self, sources: Sequence[str]) -> None:
         self._names = (*sources, "")
         self._heavy = HeavyHitters(_TOLD_APART)
+        self.numbers: Numbers = np.empty(_ROOM, np.int64)
+        self.octets: Numbers = np.empty(_ROOM, np.int64)
+        self.count = 0
 
-    def add(self, numbers: Numbers, octets: Numbers) -> None:
-        """Count octets by number of a prefix and its source, as `counting` writes them, (n,) each."""
-        self._heavy.add(numbers, octets)
+    def sum(self) -> None:
+        """Sum what was written, and make room."""
+        if self.count:
+            self._heavy.add(self.numbers[: self.count], self.octets[: self.count])
+            self.count = 0
 
     def take(self) -> tuple[TopPrefix, ...]:
         """Return the largest since this was last asked, largest first."""
+        self.sum()
         largest, self._heavy = self._heavy.top(_NAMED), HeavyHitters(_TOLD_APART)
         return tuple(
             TopPrefix(self._names[(number & ~FAMILY) >> ROW], _prefix(number), octets) for number, octets in largest

@@ -266,7 +266,7 @@ def _columns(room: int) -> Columns:
         domain=np.zeros(room, np.int32),
         octets=np.zeros(room, np.uint64),
         sampling=np.ones(room),
-        dscp=np.zeros(room, np.int64),
+        dscp=np.zeros(room, np.uint8),
         in_if=np.zeros(room, np.uint64),
         egress=np.zeros(room, np.bool_),
         family=np.zeros(room, np.uint8),

@@ -50,6 +50,7 @@ HEAD = 6
 ROW, FROM, TO, RECORDS = range(4)
 _SET_HEADER = 4
 _LONG = 255
+_V6 = 6
 _DOUBLE = 8  # octets of a float64
 
 _judge = compiled(sequence.judge)
@@ -87,12 +88,12 @@ class Columns(NamedTuple):
     domain: Int32s  # row of the domain's sequence
     octets: Unsigned
     sampling: Floats
-    dscp: Int64s
+    dscp: Octets
     in_if: Unsigned
     egress: npt.NDArray[np.bool_]
     family: Octets
     dst4: npt.NDArray[np.uint32]
-    dst6: Unsigned  # (room, 2), in host order
+    dst6: Unsigned  # (room, 2), in host order; left as it was where the family is not 6
     start: Floats
     end: Floats
 
@@ -337,6 +338,11 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
             interval = alike
             for place in range(p.PLACES):
                 stands[place] = size[place, 0]
+            wide_octets, wide_tos, wide_in_if = size[p.OCTETS, 1], size[p.TOS, 1], size[p.IN_IF, 1]
+            wide_direction, wide_dst4, wide_dst6 = size[p.DIRECTION, 1], size[p.DST4, 1], size[p.DST6, 1]
+            wide_start, wide_end, wide_init = size[p.START, 1], size[p.END, 1], size[p.INIT_MS, 1]
+            starts_in, ends_in, tos_shift, told_family = told_as[0], told_as[1], np.uint64(told_as[2]), told_as[3]
+            told = 0
             for _ in range(sets[which, RECORDS]):
                 base, after = where, where + plans_length[layout]
                 if fields:
@@ -347,27 +353,27 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
                     for place in range(p.PLACES):
                         stands[place] = field_at[size[place, 0]]
                 to_peer[filled], to_domain[filled] = peer, domain_row
-                to_octets[filled] = _number(packet, base + stands[p.OCTETS], size[p.OCTETS, 1])
-                tos = _number(packet, base + stands[p.TOS], size[p.TOS, 1])
-                to_dscp[filled] = np.int64(tos >> np.uint64(told_as[2]))
-                to_in_if[filled] = _number(packet, base + stands[p.IN_IF], size[p.IN_IF, 1])
-                direction = _number(packet, base + stands[p.DIRECTION], size[p.DIRECTION, 1])
+                to_octets[filled] = _number(packet, base + stands[p.OCTETS], wide_octets)
+                tos = _number(packet, base + stands[p.TOS], wide_tos)
+                to_dscp[filled] = np.uint8(tos >> tos_shift)
+                to_in_if[filled] = _number(packet, base + stands[p.IN_IF], wide_in_if)
+                direction = _number(packet, base + stands[p.DIRECTION], wide_direction)
                 to_egress[filled] = direction == np.uint64(1)
-                family = told_as[3]
+                family = told_family
                 if family == p.EITHER:
                     family = _family(packet, base, stands, size)
                 to_family[filled] = family
-                to_dst4[filled] = np.uint32(_number(packet, base + stands[p.DST4], size[p.DST4, 1]))
-                high, low = np.uint64(0), np.uint64(0)
-                if size[p.DST6, 1]:
-                    high = eight_octets(packet, base + stands[p.DST6])
-                    low = eight_octets(packet, base + stands[p.DST6] + 8)
-                to_dst6[filled, 0], to_dst6[filled, 1] = high, low
-                begun = _number(packet, base + stands[p.START], size[p.START, 1])
-                ended = _number(packet, base + stands[p.END], size[p.END, 1])
-                start_in, end_in = told_as[0], told_as[1]
-                if size[p.INIT_MS, 1]:  # uptime is told with when it began: milliseconds then
-                    init_ms = _number(packet, base + stands[p.INIT_MS], size[p.INIT_MS, 1])
+                to_dst4[filled] = np.uint32(_number(packet, base + stands[p.DST4], wide_dst4))
+                if wide_dst6:
+                    to_dst6[filled, 0] = eight_octets(packet, base + stands[p.DST6])
+                    to_dst6[filled, 1] = eight_octets(packet, base + stands[p.DST6] + 8)
+                elif family == _V6:
+                    to_dst6[filled, 0], to_dst6[filled, 1] = np.uint64(0), np.uint64(0)
+                begun = _number(packet, base + stands[p.START], wide_start)
+                ended = _number(packet, base + stands[p.END], wide_end)
+                start_in, end_in = starts_in, ends_in
+                if wide_init:  # uptime is told with when it began: milliseconds then
+                    init_ms = _number(packet, base + stands[p.INIT_MS], wide_init)
                     if start_in == p.UPTIME:
                         begun, start_in = begun + init_ms, p.MILLISECONDS
                     if end_in == p.UPTIME:
@@ -384,10 +390,12 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
                         interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
                     if interval == 0.0:
                         interval = alike
-                heard[peer, TOLD if interval > 0.0 else NOT_TOLD] += 1
+                told += interval > 0.0
                 to_sampling[filled] = max(interval, 1.0)
                 filled += 1
                 where = after
+            heard[peer, TOLD] += told
+            heard[peer, NOT_TOLD] += sets[which, RECORDS] - told
         # The message as a whole.
         ahead_s[domain_row] = max(ahead_s[domain_row], export_s - now)
         heard[peer, MESSAGES] += 1
