@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from neto.errors import WireError
 from neto.wire.netflow import kernel, v5
 from neto.wire.netflow import plans as p
 from neto.wire.netflow import sequence as seq
-from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATES, Decoded, Decoder, split
+from neto.wire.netflow.credit import OTHERS, TEMPLATES, Credit
+from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATE_SETS, Decoded, Decoder, split
 from neto.wire.netflow.kernel import Columns, Int32s, Int64s, Octets, Streams
+from neto.wire.netflow.plans import grown
 from neto.wire.netflow.state import Exporter, TemplateKey
 from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, Layout, parse_options_templates, parse_templates
 
@@ -19,10 +23,13 @@ ROOM = 1 << 14  # records that are told at once
 _STREAMS = 1 << 16  # that are known at once; beyond that all are asked for again
 _DOMAINS = 1 << 14
 _LAYOUTS = 4096
-_NUMBERS = 1 << 20  # samplers and interfaces
+_NUMBERS = 1 << 18  # samplers and interfaces
+_OUTDATED = 1 << 15  # of them
 _TOUCH_S = 1.0
 _BODY = {V9: 20, IPFIX: 16}  # octets of the header
 _KNOWN_VERSIONS = frozenset(_BODY)
+_MOST_TEMPLATE_SETS = 4  # numbers of sets of templates and options templates are below, of either version
+_REFUSED = Decoded((), (WireError("more work than an exporter may cause: packets are not looked at"),))
 
 Domain = tuple[str, int, int]  # exporter, version, observation domain
 
@@ -37,12 +44,16 @@ class Single(NamedTuple):
 class BulkDecoder:
     """Reads packets in rows, with a decoder of single packets beside it: what both remember is the same.
 
-    exporters: addresses; a packet's peer is a row of them.
+    exporters: addresses; a packet's peer is a row of them. timer: what work takes is measured by it, in seconds.
     """
 
-    def __init__(self, decoder: Decoder, exporters: Sequence[str]) -> None:
+    def __init__(
+        self, decoder: Decoder, exporters: Sequence[str], *, timer: Callable[[], float] = time.thread_time
+    ) -> None:
         self.decoder = decoder
         self.exporters = tuple(exporters)
+        self._credit = Credit(len(self.exporters))
+        self._timer = timer
         self.domains: list[Domain] = []  # by row of `Columns.domain`, until the next packets are read
         self.ahead_s = np.full(_DOMAINS, -np.inf)  # most that each domain's export times were ahead, since it was reset
         self.heard: Int64s = np.zeros((len(self.exporters), kernel.HEARD), np.int64)  # since it was reset
@@ -57,7 +68,8 @@ class BulkDecoder:
         self._planned = p.Planned()
         self._keys: list[tuple[int, TemplateKey] | None] = []  # peer and template, by row; None: a known set
         self._peer: Int32s = np.full(_STREAMS, -1, np.int32)
-        self._spans: dict[tuple[int, int, str], tuple[int, int]] = {}
+        self._spans: dict[tuple[int, int, str], tuple[int, int, int]] = {}  # changes of samplers, begin, end
+        self._numbers = self._outdated = 0  # of all spans, and of those that hold no more
         self._streams = _streams(_STREAMS)
 
     def read(self, packets: Octets, lengths: Int64s, peers: Int32s, now: float) -> Iterator[Columns | Single]:
@@ -71,18 +83,27 @@ class BulkDecoder:
         if self._full():
             self._forget()
         while at < len(lengths):
-            why, at, filled = kernel.read(
-                *(packets, lengths, peers, at, self._streams, self._planned.plans, self._sequences, self.ahead_s, now),
-                *(self._out, filled, self._totals, self.heard, self._asked),
+            why, at, filled = kernel.resume(
+                *(packets, lengths, peers, at, *self._streams, *self._planned.plans, self._sequences, self.ahead_s),
+                *(now, *self._out, filled, self._totals, self.heard, self._asked),
             )
             if why == kernel.AT_END:
                 break
             if why == kernel.FULL and filled:
                 yield _first(self._out, filled)
                 filled = 0
-            elif why != kernel.AT_UNRESOLVED or not self._resolve(int(peers[at])):
-                yield Single(at, self._single(packets[at, : lengths[at]].tobytes(), int(peers[at]), now))
+                continue
+            peer, kind = int(peers[at]), _kind(packets[at])
+            if not self._credit.is_left(peer, kind, now):
+                self.decoder.counters.refused += 1
+                yield Single(at, _REFUSED)
                 at += 1
+                continue
+            began = self._timer()
+            if why != kernel.AT_UNRESOLVED or not self._resolve(peer):
+                yield Single(at, self._single(packets[at, : lengths[at]].tobytes(), peer, now))
+                at += 1
+            self._credit.spend(peer, kind, self._timer() - began)
         if filled:
             yield _first(self._out, filled)
         self._count()
@@ -92,14 +113,12 @@ class BulkDecoder:
 
     def _single(self, packet: bytes, peer: int, now: float) -> Decoded:
         address = self.exporters[peer]
-        self._count()
         decoded = self.decoder.decode(packet, address, now)
         state = self.decoder.exporters[address]
         self.heard[peer, kernel.MESSAGES] += not decoded.problems
         if state.revision != self._revision[peer]:
             self._revision[peer] = state.revision
-            self._streams.layout[self._peer == peer] = -1
-            self._spans = {key: span for key, span in self._spans.items() if key[0] != peer}
+            self._ask_again(peer)
         elif not decoded.problems and not self._full():
             self._remember_sets(packet, peer, state)
         return decoded
@@ -110,7 +129,7 @@ class BulkDecoder:
         state = self.decoder.exporters[self.exporters[peer]]
         if state.revision != self._revision[peer]:
             self._revision[peer] = state.revision
-            self._streams.layout[self._peer == peer] = -1
+            self._ask_again(peer)
         layout = v5.LAYOUT if version == V5 else state.template((version, domain, template))
         if layout is None or layout.options or self._full():
             return False
@@ -128,6 +147,11 @@ class BulkDecoder:
         self._streams.layout[row] = place
         self._keys[row] = (peer, (version, domain, template))
         return True
+
+    def _ask_again(self, peer: int) -> None:
+        """Ask for all of an exporter's sets when they are met."""
+        rows = len(self._keys)
+        self._streams.layout[:rows][self._peer[:rows] == peer] = -1
 
     def _remember_sets(self, packet: bytes, peer: int, state: Exporter) -> None:
         """Remember the sets of a packet that changed nothing: the kernel passes over them when they come again."""
@@ -171,18 +195,19 @@ class BulkDecoder:
 
     def _span(self, peer: int, domain: int, kind: str, state: Exporter) -> tuple[int, int]:
         """Where a domain's samplers or interfaces stand."""
-        span = self._spans.get((peer, domain, kind))
-        if span is None:
-            numbered = sorted(state.samplers.numbered(domain, kind).items())
-            begin = len(self._streams.number)
-            span = self._spans[peer, domain, kind] = (begin, begin + len(numbered))
-            more = np.array([number for number, _ in numbered], np.uint64)
-            intervals = np.array([interval for _, interval in numbered], np.float64)
-            self._streams = self._streams._replace(
-                number=np.concatenate([self._streams.number, more]),
-                number_interval=np.concatenate([self._streams.number_interval, intervals]),
+        changes, begin, end = self._spans.get((peer, domain, kind), (-1, 0, 0))
+        if changes != state.samplers.changes:
+            self._outdated += end - begin
+            numbers, intervals = state.samplers.numbered(domain, kind)
+            begin, end = self._numbers, self._numbers + len(numbers)
+            self._spans[peer, domain, kind] = (state.samplers.changes, begin, end)
+            self._numbers = end
+            streams = self._streams
+            self._streams = streams = streams._replace(
+                number=grown(streams.number, end), number_interval=grown(streams.number_interval, end)
             )
-        return span
+            streams.number[begin:end], streams.number_interval[begin:end] = numbers, intervals
+        return begin, end
 
     def _count(self) -> None:
         """Add what the kernel counted to the decoder's counters."""
@@ -214,7 +239,8 @@ class BulkDecoder:
             len(self._keys) + kernel.MOST_SETS > _STREAMS
             or len(self.domains) + 1 >= _DOMAINS
             or len(self._planned) >= _LAYOUTS
-            or len(self._streams.number) > _NUMBERS
+            or self._numbers > _NUMBERS
+            or self._outdated > _OUTDATED
         )
 
     def _forget(self) -> None:
@@ -227,7 +253,17 @@ class BulkDecoder:
         self._keys.clear()
         self._peer[:] = -1
         self._spans.clear()
+        self._numbers = self._outdated = 0
         self._streams = _streams(_STREAMS)
+
+
+def _kind(packet: Octets) -> int:
+    """What a packet begins with."""
+    version = (int(packet[0]) << 8) | int(packet[1])
+    if version not in _KNOWN_VERSIONS:
+        return OTHERS
+    at = _BODY[version]
+    return TEMPLATES if not packet[at] and packet[at + 1] < _MOST_TEMPLATE_SETS else OTHERS
 
 
 def _counts(number: int, content: memoryview, version: int, layout: Layout | None) -> tuple[int, int] | None:
@@ -236,7 +272,7 @@ def _counts(number: int, content: memoryview, version: int, layout: Layout | Non
         if layout is None or not layout.options or layout.varies:
             return None
         return 0, len(content) // layout.length
-    if number == TEMPLATES[version]:
+    if number == TEMPLATE_SETS[version]:
         return sum(1 for _ in parse_templates(content, version)), 0
     if number == OPTIONS_TEMPLATES[version]:
         return sum(1 for _ in parse_options_templates(content, version)), 0

@@ -34,7 +34,7 @@ from neto.wire.netflow.templates import (
 _V9_HEADER = struct.Struct("!HHIIII")  # version, count, uptime ms, seconds, sequence, source id (RFC 3954 §5.1)
 _IPFIX_HEADER = struct.Struct("!HHIII")  # version, length, seconds, sequence, domain (RFC 7011 §3.1)
 _SET_HEADER = struct.Struct("!HH")  # id, length with this header
-TEMPLATES = {V9: 0, IPFIX: 2}
+TEMPLATE_SETS = {V9: 0, IPFIX: 2}
 OPTIONS_TEMPLATES = {V9: 1, IPFIX: 3}
 
 
@@ -54,6 +54,7 @@ class Counters:
     lost_packets: int = 0  # v9 and sFlow
     late_messages: int = 0
     restarts: int = 0  # of a sequence
+    refused: int = 0  # messages of exporters that caused too much work, not looked at
     other_samples: int = 0  # of sFlow: counters, and packets that are not IP
 
     def as_dict(self) -> dict[str, int]:
@@ -249,7 +250,7 @@ class Decoder:
             self.counters.undecoded_sets += self._waiting.add(message.exporter, key, waiting)
             return None
         options = number == OPTIONS_TEMPLATES[version]
-        if not options and number != TEMPLATES[version]:
+        if not options and number != TEMPLATE_SETS[version]:
             self.counters.reserved_sets += 1
             return None
         try:

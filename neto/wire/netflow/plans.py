@@ -6,7 +6,7 @@ told) is decided here once.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,7 @@ _TIMES = (
 )
 
 Int32s = npt.NDArray[np.int32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Plans(NamedTuple):
@@ -116,11 +117,11 @@ class Planned:
         begin, end = self._fields, self._fields + len(lengths)
         length, place, told_as, field_start, field = self._plans
         self._plans = plans = Plans(
-            _grown(length, row + 1),
-            _grown(place, row + 1),
-            _grown(told_as, row + 1),
-            _grown(field_start, row + 2),
-            _grown(field, end),
+            grown(length, row + 1),
+            grown(place, row + 1),
+            grown(told_as, row + 1),
+            grown(field_start, row + 2),
+            grown(field, end),
         )
         plans.length[row] = layout.length
         plans.place[row], plans.told_as[row] = _row(layout)
@@ -128,11 +129,11 @@ class Planned:
         plans.field_start[row + 1] = self._fields = end
 
 
-def _grown(rows: Int32s, wanted: int) -> Int32s:
+def grown(rows: npt.NDArray[Scalar], wanted: int) -> npt.NDArray[Scalar]:
     """Have room for so many rows, and when that takes more, for twice as many."""
     if wanted <= len(rows):
         return rows
-    return np.concatenate([rows, np.zeros((wanted, *rows.shape[1:]), np.int32)])
+    return np.concatenate([rows, np.zeros((wanted, *rows.shape[1:]), rows.dtype)])
 
 
 def _row(layout: Layout) -> tuple[list[tuple[int, int]], tuple[int, int, int, int, int]]:

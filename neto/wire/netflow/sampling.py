@@ -6,7 +6,7 @@ route processor's options), so what a domain does not know is looked up in the e
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -24,12 +24,13 @@ Key = tuple[int | None, str, int]  # domain (None: the whole exporter), what is 
 class Samplers:
     """What one exporter has announced; the least recently announced goes first when there is too much."""
 
-    __slots__ = ("_known", "_only", "changes")
+    __slots__ = ("_intervals", "_known", "_numbered", "changes")
 
     def __init__(self) -> None:
         self.changes = 0  # of what is known
-        self._only: float | None = None  # the interval of every sampler, when they agree
         self._known: OrderedDict[Key, float] = OrderedDict()
+        self._numbered: dict[tuple[int | None, str], dict[int, float]] = {}  # the same, by number
+        self._intervals: Counter[float] = Counter()  # of samplers
 
     def announced(self, domain: int, records: Records) -> None:
         """Take in options records."""
@@ -47,10 +48,9 @@ class Samplers:
             interval = float(intervals[row])
             for kind, number in _said_of(numbers, row):
                 for key in ((domain, kind, number), (None, kind, number)):
-                    self.changes += self._known.get(key) != interval
-                    self._known[key] = interval
+                    if self._known.get(key) != interval:
+                        self._know(key, interval)
                     self._known.move_to_end(key)
-        self._settle()
 
     @property
     def known(self) -> Mapping[Key, float]:
@@ -60,17 +60,39 @@ class Samplers:
     def restore(self, known: Iterable[tuple[Key, float]]) -> None:
         """Take in what was announced before, as `known` told it; what was announced since counts for more."""
         for key, interval in known:
-            self._known.setdefault(key, interval)
-        self.changes += 1
-        self._settle()
+            if key not in self._known:
+                self._know(key, interval)
 
-    def _settle(self) -> None:
-        """Give up what is too much, and see whether the samplers agree."""
-        while len(self._known) > MAX_SAMPLERS:
-            self._known.popitem(last=False)
-            self.changes += 1
-        samplers = {interval for (_, kind, _), interval in self._known.items() if kind == "sampler"}
-        self._only = samplers.pop() if len(samplers) == 1 else None
+    def _know(self, key: Key, interval: float) -> None:
+        """Remember an interval, in place of what its key had or, when there is too much, of the oldest."""
+        self.changes += 1
+        older = self._known.get(key)
+        if older is not None:
+            self._drop(key, older)
+        elif len(self._known) >= MAX_SAMPLERS:
+            self._drop(*self._known.popitem(last=False))
+        self._known[key] = interval
+        domain, kind, number = key
+        self._numbered.setdefault((domain, kind), {})[number] = interval
+        if kind == "sampler":
+            self._intervals[interval] += 1
+
+    def _drop(self, key: Key, interval: float) -> None:
+        """Have a key that is forgotten, or is told of anew, stand nowhere else."""
+        domain, kind, number = key
+        numbered = self._numbered[domain, kind]
+        del numbered[number]
+        if not numbered:
+            del self._numbered[domain, kind]
+        if kind == "sampler":
+            self._intervals[interval] -= 1
+            if not self._intervals[interval]:
+                del self._intervals[interval]
+
+    @property
+    def _only(self) -> float | None:
+        """The interval of every sampler, when they agree."""
+        return next(iter(self._intervals)) if len(self._intervals) == 1 else None
 
     def of(self, domain: int, template: int, records: Records) -> tuple[Float, npt.NDArray[np.bool_]]:
         """Interval of each data record, at least 1, and whether it was told: (records,) each.
@@ -102,11 +124,12 @@ class Samplers:
                 return interval
         return None if names_sampler else self._only
 
-    def numbered(self, domain: int, kind: str) -> dict[int, float]:
-        """Intervals of a domain's samplers or interfaces, by their number."""
-        theirs = {key[2]: interval for key, interval in self._known.items() if key[:2] == (None, kind)}
-        own = {key[2]: interval for key, interval in self._known.items() if key[:2] == (domain, kind)}
-        return theirs | own
+    def numbered(self, domain: int, kind: str) -> tuple[Unsigned, Float]:
+        """Numbers of a domain's samplers or interfaces, ascending, and their intervals."""
+        found = self._numbered.get((None, kind), {}) | self._numbered.get((domain, kind), {})
+        numbers = np.fromiter(found.keys(), np.uint64, len(found))
+        order = np.argsort(numbers)
+        return numbers[order], np.fromiter(found.values(), np.float64, len(found))[order]
 
     def _look_up(self, told: Float, domain: int, kind: str, numbers: Unsigned) -> None:
         """Fill in what is not told yet, by each record's number."""
