@@ -92,7 +92,7 @@ class CollectorProcess:
             else:
                 if read.settings != self._config.settings:
                     _log.warning("reload.needs_restart", what="the collector's settings changed; only a restart helps")
-                work.reload(read)
+                await work.reload(read)
                 _log.info("reload.done")
             systemd.notify(READY="1")
 
@@ -134,9 +134,9 @@ class _Leaf:
         """What runs, by name."""
         return {"netflow": self._agent.run, "spool": self._recorder.run, "sender": self._sender.run}
 
-    def reload(self, config: CollectorConfig) -> None:
+    async def reload(self, config: CollectorConfig) -> None:
         """Listen for, and classify by, something else from here on."""
-        self._agent.reload(config.inventory, config.peering, config.intents)
+        await self._agent.reload(config.inventory, config.peering, config.intents)
 
     async def finish(self) -> None:
         """Put what was counted into the spool."""
@@ -169,9 +169,10 @@ class _MidTier:
         """What runs, by name."""
         return {"receiver": lambda: self._receiver.run(self._tick_s), "sender": self._sender.run}
 
-    def reload(self, config: CollectorConfig) -> None:
+    async def reload(self, config: CollectorConfig) -> None:
         """Number cells by something else from here on."""
-        self._merger.space = cell_space(config.inventory, config.peering, config.intents)
+        numbered = config.inventory, config.peering, config.intents
+        self._merger.space = await asyncio.to_thread(cell_space, *numbered)
 
     async def finish(self) -> None:
         """Do nothing: what is not written yet, the leaves have still."""

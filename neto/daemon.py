@@ -216,7 +216,7 @@ class Leader:
         except Exception as error:  # noqa: BLE001 whatever a decision on it raises: the old one goes on
             _log.error("reload.refused", problem=repr(error))
             return
-        self._netflow.reload(fresh.inventory, fresh.peering, fresh.intents)
+        await self._netflow.reload(fresh.inventory, fresh.peering, fresh.intents)
         self._routes.allow(listed_prefixes(fresh))
         self.config = fresh
         _log.info("reload.done", classes=len(fresh.intents.classes), groups=len(fresh.peering.groups))

@@ -22,6 +22,8 @@ class TrafficClass:
     weight: float = 1.0  # fair share per demand relative to others of the class
     headroom: float | None = None  # share of every link this class leaves free; None: `Intents.headroom`
     alpha: float = math.inf  # fairness inside the class: infinite is max-min; up to MOST_ALPHA, alpha-fair
+    prefixes: tuple[Prefix, ...] = ()  # destinations to which the edge marks all traffic as of this class
+    interfaces: tuple[tuple[str, int], ...] = ()  # router and ifIndex: likewise what comes in there, wherever it goes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
 from neto.model.intent import MOST_ALPHA, Intents, MaintenanceWindow, PrefixSplit, TrafficClass
+from neto.model.peering import Prefix
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
 
 Dscp = Annotated[int, Field(ge=0, le=63)]
+IfIndex = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 _SPLIT = PrefixSplit()
 MAX_CLASSES = 8  # as many as routers have queues
 
@@ -39,6 +41,8 @@ class _Class(Section):
     weight: Positive = 1.0
     alpha: Annotated[float, Field(gt=0, le=MOST_ALPHA)] | None = None
     headroom: Share | None = None
+    prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
+    interfaces: dict[Name, Annotated[tuple[IfIndex, ...], Field(strict=False)]] = Field(default_factory=dict)
 
 
 class _Maintenance(Section):
@@ -87,6 +91,8 @@ def load_intents(path: Path, routers: Collection[str]) -> Intents:
                 weight=each.weight,
                 alpha=each.alpha if each.alpha is not None else math.inf,
                 headroom=each.headroom,
+                prefixes=each.prefixes,
+                interfaces=tuple((router, number) for router, those in each.interfaces.items() for number in those),
             )
             for each in read.classes
         ),
@@ -116,6 +122,7 @@ def _references(file: TomlFile, read: _File, routers: list[str]) -> list[Problem
             for name in window.routers
             if name not in routers
         ]
+    problems += _marked_twice(file, read, routers)
     owner: dict[int, str] = {}
     for row, each in enumerate(read.classes):
         for dscp in each.dscp:
@@ -125,4 +132,24 @@ def _references(file: TomlFile, read: _File, routers: list[str]) -> list[Problem
         if not each.dscp and row < len(read.classes) - 1:
             message = "is missing; accepted: code points 0..63 (only the last class takes all others)"
             problems.append(file.problem(("class", row, "dscp"), message))
+    return problems
+
+
+def _marked_twice(file: TomlFile, read: _File, routers: list[str]) -> list[Problem]:
+    """Find what the edge cannot mark as of a class: interfaces of no router, and what is marked as of another."""
+    problems, prefixes, interfaces = [], dict[Prefix, str](), dict[tuple[str, int], str]()
+    for row, each in enumerate(read.classes):
+        for prefix in each.prefixes:
+            first = prefixes.setdefault(prefix, each.name)
+            if first != each.name:
+                problems.append(file.problem(("class", row, "prefixes"), f"{prefix} is already of class {first}"))
+        for router, numbers in each.interfaces.items():
+            if router not in routers:
+                message = unknown("router of the inventory", router, routers)
+                problems.append(file.problem(("class", row, "interfaces", router), message))
+            for number in numbers:
+                first = interfaces.setdefault((router, number), each.name)
+                if first != each.name:
+                    message = f"{number} of {router} is already of class {first}"
+                    problems.append(file.problem(("class", row, "interfaces", router), message))
     return problems

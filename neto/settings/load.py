@@ -147,6 +147,8 @@ def read_network(
     peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
     if outside and inventory and peering:
         problems += _clashes(outside, inventory, peering)
+    if inventory and intents and peering and any(each.prefixes for each in intents.classes):
+        problems += _parts(intents_path, inventory, intents, peering)
     return inventory, intents, peering, problems
 
 
@@ -160,6 +162,22 @@ def _clashes(path: Path, inventory: Inventory, peering: Peering) -> list[Problem
         for prefix in group.prefixes
         if prefix in ours
     ]
+
+
+def _parts(path: Path, inventory: Inventory, intents: Intents, peering: Peering) -> list[Problem]:
+    """Find prefixes of classes that hold no more than a part of what is counted as one destination."""
+    file = read_toml(path)
+    ours = (prefix for router in inventory.routers for prefix in router.prefixes)
+    counted = {*ours, *(prefix for group in peering.groups for prefix in group.prefixes)}
+    problems = []
+    for row, each in enumerate(intents.classes):
+        for prefix in each.prefixes:
+            around = (prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen - 1, -1, -1))
+            within = next((wider for wider in around if wider in counted), None)
+            if prefix not in counted and within is not None:
+                message = f"{prefix} is a part of {within}; accepted: prefixes as they are counted, or shorter ones"
+                problems.append(file.problem(("class", row, "prefixes"), message))
+    return problems
 
 
 def _sessions(path: Path, settings: Settings, inventory: Inventory) -> list[Problem]:

@@ -133,6 +133,20 @@ def test_good_files_load(config):
             '[prefix_split]\nmax_prefix = 9\n[[class]]\nname = "rest"',
             r"intents.toml:8: prefix_split\.max_prefix: unknown key \(did you mean max_prefixes\?\)",
         ),
+        (
+            "intents.toml",
+            "[46]",
+            "[46]\ninterfaces.fra1 = [3]",
+            r"intents.toml:6: class\[1\]\.interfaces\.fra1: 'fra1' is no",
+        ),
+        ("intents.toml", "[46]", "[46]\ninterfaces.lon1 = [0]", r"intents.toml:6: .*lon1\[1\]: 0 is out of range"),
+        ("intents.toml", "[46]", '[46]\nprefixes = ["10.1.9.0/24"]', r"intents.toml:6: .*is a part of 10\.1\.0\.0/18"),
+        (
+            "intents.toml",
+            'name = "rest"',
+            'name = "rest"\nprefixes = ["192.0.2.0/24"]\n[[class]]\nname = "third"\nprefixes = ["192.0.2.0/24"]',
+            r"intents.toml:12: class\[3\]\.prefixes: 192\.0\.2\.0/24 is already of class rest",
+        ),
         ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
         ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
         ("peering.toml", "192.0.2.0/24", "10.1.0.0/18", r"peering.toml:12: .*already originated by lon1"),
@@ -208,6 +222,14 @@ def test_interfaces_inside_the_wan_are_read_and_zero_is_none(config):
     assert load_config(config).inventory.router["lon1"].core_interfaces == {3, 7}
     edit(config, "inventory.toml", "[3, 7]", "[0]")
     assert "inventory.toml:10: router[1].core_interfaces[1]: 0 is out of range" in problems(config)[0]
+
+
+def test_a_class_may_name_what_the_edge_marks_as_its_own(config):
+    marked = '[46]\nprefixes = ["192.0.0.0/16", "10.1.0.0/18"]\ninterfaces.lon1 = [3, 7]'
+    edit(config, "intents.toml", "[46]", marked)
+    gold = load_config(config).intents.classes[0]
+    assert [str(prefix) for prefix in gold.prefixes] == ["192.0.0.0/16", "10.1.0.0/18"]
+    assert gold.interfaces == (("lon1", 3), ("lon1", 7))
 
 
 def test_the_example_of_a_collector_loads():

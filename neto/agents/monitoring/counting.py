@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from neto.agents.monitoring.lookup import NONE, Tables, find_all
 from neto.agents.monitoring.spread import spread
+from neto.agents.monitoring.tally import most as most_used
 from neto.agents.monitoring.tally import put
 from neto.jit import compiled
 from neto.model.demand_window import Numbers
@@ -137,7 +138,7 @@ def count(
     while state[AT] < records:
         begin = state[AT]
         end = min(begin + at_once, records)
-        if state[USED] + PIECES > len(slots) // 2 or state[OF_UNKNOWN] + end - begin > len(sums.unknown):
+        if state[USED] + PIECES > most_used(len(slots)) or state[OF_UNKNOWN] + end - begin > len(sums.unknown):
             return
         n = end - begin
         found, counted, keys, octets = scratch.found[:n], scratch.counted[:n], scratch.keys[:n], scratch.octets[:n]

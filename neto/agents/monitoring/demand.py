@@ -130,6 +130,11 @@ class FlowAggregator:
         """How long after its end a window is closed now."""
         return 0.0 if self._by_arrival else self._lag.seconds
 
+    @property
+    def space(self) -> CellSpace:
+        """What there is to count in."""
+        return self._classifier.space
+
     def reload(self, classifier: Classifier) -> None:
         """Classify by something else from here on; what is counted stays counted, what has no cell now is unknown."""
         self._settle()

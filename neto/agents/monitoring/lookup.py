@@ -104,10 +104,10 @@ def find_all(
 
 def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:
     """First addresses, in halves, and rows of intervals that cover everything, ascending."""
-    chosen = [(row, prefix) for row, prefix in enumerate(prefixes) if prefix.version == version]
-    row = np.array([row for row, _ in chosen], np.int32)
-    length = np.array([prefix.prefixlen for _, prefix in chosen], np.int64)
-    begins = [int(prefix.network_address) for _, prefix in chosen]
+    row = np.array([row for row, prefix in enumerate(prefixes) if prefix.version == version], np.int32)
+    chosen = [prefix for prefix in prefixes if prefix.version == version]
+    length = np.array([prefix.prefixlen for prefix in chosen], np.int64)
+    begins = [int(prefix.network_address) for prefix in chosen]
     high = np.array([begin >> 64 for begin in begins], np.uint64)
     low = np.array([begin & _HALF for begin in begins], np.uint64)
     bits = 32 if version == _V4 else 128

@@ -27,7 +27,7 @@ from neto.agents.monitoring.intake import Intake, warm
 from neto.agents.monitoring.memory import Memory
 from neto.agents.monitoring.slots import SLOTS, Slots
 from neto.model.demand import DemandMatrix, ExporterHealth
-from neto.model.demand_window import DemandWindow
+from neto.model.demand_window import CellSpace, DemandWindow
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
@@ -97,11 +97,12 @@ class NetflowAgent:
         self._idle = 0  # times in a row that nothing was there
         self._quieted: OrderedDict[str, float] = OrderedDict()
 
-    def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
-        """Listen for, and classify by, something else from here on."""
+    async def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
+        """Listen for, and classify by, something else from when this returns on; tables are built in a thread."""
+        classifier = await asyncio.to_thread(_following, self._aggregator.space, inventory, peering, intents)
         self._settle(time.time())
         self._router_of = _exporters(inventory)
-        self._aggregator.reload(Classifier(inventory, peering, intents))
+        self._aggregator.reload(classifier)
         self._intake = Intake(self._decoder, self._aggregator, self._router_of)
 
     def opened(self) -> list[DemandWindow]:
@@ -260,6 +261,13 @@ class NetflowAgent:
         while len(self._quieted) > _MOST_QUIETED:
             self._quieted.popitem(last=False)
         log.warning(event, peer=peer, **facts)
+
+
+def _following(before: CellSpace, inventory: Inventory, peering: Peering, intents: Intents) -> Classifier:
+    """Build a classifier, ready to take over what was counted by another."""
+    classifier = Classifier(inventory, peering, intents)
+    classifier.space.translation(before)
+    return classifier
 
 
 def _open(listen: tuple[str, int], receive_buffer: int, *, reuse_port: bool) -> socket.socket:

@@ -136,9 +136,10 @@ class Root:
         finally:
             spool.close()
 
-    def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
-        """Number cells, and expect exporters, by something else from here on."""
-        self._space = self._merger.space = cell_space(inventory, peering, intents)
+    async def reload(self, inventory: Inventory, peering: Peering, intents: Intents) -> None:
+        """Number cells, and expect exporters, by something else from when this returns on."""
+        space = await asyncio.to_thread(cell_space, inventory, peering, intents)
+        self._space = self._merger.space = space
         self._expected = expected_exporters(inventory)
 
     def demand(self, now: float) -> DemandMatrix | None:

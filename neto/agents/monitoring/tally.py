@@ -21,7 +21,7 @@ class Tally:
     def __init__(self, stride: int) -> None:
         self.stride = stride
         self.slots = _free(_FEWEST)  # a hash table with open addressing: key, NONE where a slot is free, and sum
-        self.used = 0  # never more than half of the slots
+        self.used = 0
 
     def add(self, keys: Numbers, octets: Numbers) -> None:
         """Count octets by number, at least 0, (n,) each."""
@@ -31,8 +31,8 @@ class Tally:
     def grow(self, more: int) -> None:
         """See that there is room for so many more numbers."""
         slots = len(self.slots)
-        if self.used + more > slots // 2:
-            while self.used + more > slots // 2:
+        if self.used + more > most(slots):
+            while self.used + more > most(slots):
                 slots *= 2
             self._keep(self.slots[:, 0] != NONE, slots)
 
@@ -61,6 +61,12 @@ class Tally:
         kept = self.slots[which]
         self.slots = _free(slots)
         self.used = _added(self.slots, np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]))
+
+
+@compiled
+def most(slots: int) -> int:
+    """How many slots may be used: a table of fewer lines of the cache is worth a longer search."""
+    return slots * 5 // 8
 
 
 @compiled

@@ -99,6 +99,31 @@ def test_a_code_point_of_two_classes_is_the_higher_ones():
     assert [rate.traffic_class for rate in aggregator.demand(T0 + 10).rates] == ["one"]
 
 
+def test_what_the_edge_marks_is_of_that_class_whatever_code_point_it_came_with():
+    """An interface says more than a destination, and a destination more than a code point."""
+    gold, silver, bronze = INTENTS.classes
+    silver = replace(silver, prefixes=(ip_network("10.2.0.0/16"), ip_network("2001:db8::/32")))
+    gold = replace(gold, prefixes=(ip_network("10.2.32.0/24"),), interfaces=(("nyc1", 7), ("lon1", 8), ("gone1", 8)))
+    classifier = Classifier(INVENTORY, PEERING, Intents((gold, silver, bronze)))
+    flows = [
+        flow("10.2.0.7", 12_500_000, GOLD),  # in 10.2.0.0/16
+        flow("10.2.32.7", 25_000_000, SILVER),  # in the longer prefix of another class
+        flow("10.2.33.7", 5_000_000),  # a group's, in 10.2.0.0/16 as well
+        flow("2001:db8:2::7", 2_500_000),
+        flow("198.51.100.9", 1_250_000, GOLD),  # in none
+        flow("198.51.100.9", 3_750_000, in_if=7),
+        flow("198.51.100.9", 6_250_000, in_if=8),  # another router's number
+    ]
+    assert rates(counted(flows, classifier=classifier).demand(T0 + 10)) == {
+        ("nyc1", "lon1", "silver", "10.2.0.0/18"): 10.0,
+        ("nyc1", "lon1", "gold", "10.2.32.0/24"): 20.0,
+        ("nyc1", "eyeballs", "silver", "10.2.33.0/24"): 4.0,
+        ("nyc1", "lon1", "silver", "2001:db8:2::/48"): 2.0,
+        ("nyc1", "eyeballs", "gold", "198.51.100.0/24"): 4.0,
+        ("nyc1", "eyeballs", "bronze", "198.51.100.0/24"): 5.0,
+    }
+
+
 def test_sampling_that_options_announced_is_multiplied_back():
     matrix = counted([flow("10.2.0.7", 12_500_000, GOLD)], sampling=1000).demand(T0 + 10)
     assert rates(matrix) == {("nyc1", "lon1", "gold", "10.2.0.0/18"): 10.0}

@@ -93,7 +93,7 @@ async def test_more_than_one_gulp_of_datagrams_is_read_to_the_end():
 
 async def test_a_reload_changes_whose_exports_are_read():
     async with running() as agent:
-        agent.reload(Inventory((), ()), Peering(), INTENTS)
+        await agent.reload(Inventory((), ()), Peering(), INTENTS)
         send(agent, Exporter("v5").packets([FLOW], time.time()))
         await until(lambda: agent.counters["unknown_exporters"] == 1)
 
