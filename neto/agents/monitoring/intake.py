@@ -92,4 +92,7 @@ def warm() -> None:
     for sets in (template, template, template, data):
         packet = struct.pack("!HHIIII", 9, 1, 0, 0, 0, 0) + sets
         slots.put(packet, "192.0.2.1")
+    sample = struct.pack("!10I", 1, 32, 1, 1, 1, 0, 0, 1, 2, 0)  # of sFlow; the first datagram lacks a second one
+    for samples in (2, 1, 1):
+        slots.put(struct.pack("!7I", 5, 1, 1, 0, samples, 0, samples) + sample, "192.0.2.1")
     intake.take(slots, 0.0)

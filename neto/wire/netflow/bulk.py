@@ -9,15 +9,24 @@ from typing import NamedTuple
 import numpy as np
 
 from neto.errors import WireError
-from neto.wire.netflow import kernel, v5
+from neto.wire.netflow import kernel, samples, sflow, v5
 from neto.wire.netflow import plans as p
 from neto.wire.netflow import sequence as seq
 from neto.wire.netflow.credit import OTHERS, TEMPLATES, Credit
-from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATE_SETS, Decoded, Decoder, split
+from neto.wire.netflow.decode import OPTIONS_TEMPLATES, TEMPLATE_SETS, Decoded, Decoder, numbering, split
 from neto.wire.netflow.kernel import Columns, Int32s, Int64s, Octets, Streams
 from neto.wire.netflow.plans import grown
 from neto.wire.netflow.state import Exporter, TemplateKey
-from neto.wire.netflow.templates import FIRST_DATA_SET, IPFIX, V5, V9, Layout, parse_options_templates, parse_templates
+from neto.wire.netflow.templates import (
+    FIRST_DATA_SET,
+    IPFIX,
+    SFLOW,
+    V5,
+    V9,
+    Layout,
+    parse_options_templates,
+    parse_templates,
+)
 
 ROOM = 1 << 14  # records that are told at once
 _STREAMS = 1 << 16  # that are known at once; beyond that all are asked for again
@@ -26,6 +35,8 @@ _LAYOUTS = 4096
 _NUMBERS = 1 << 18  # samplers and interfaces
 _OUTDATED = 1 << 15  # of them
 _TOUCH_S = 1.0
+_LEAST = len(sflow.HEADER)
+_AGENT_ENDS = 28  # octet of a datagram at which its sub-agent has ended
 _BODY = {V9: 20, IPFIX: 16}  # octets of the header
 _KNOWN_VERSIONS = frozenset(_BODY)
 _MOST_TEMPLATE_SETS = 4  # numbers of sets of templates and options templates are below, of either version
@@ -60,6 +71,8 @@ class BulkDecoder:
         self._out = _columns(ROOM)
         self._totals: Int64s = np.zeros(kernel.TOTALS, np.int64)
         self._asked: Int64s = np.zeros(3, np.int64)
+        self._samples: Int64s = np.zeros(samples.COUNTS, np.int64)
+        self._salts = np.array([samples.salt(exporter) for exporter in self.exporters], np.uint64)
         self._touched = 0.0
         self._revision = [-1] * len(self.exporters)  # of each exporter's state, as it was last seen
         self._adopted: list[seq.Sequence] = []  # by row
@@ -83,10 +96,7 @@ class BulkDecoder:
         if self._full():
             self._forget()
         while at < len(lengths):
-            why, at, filled = kernel.resume(
-                *(packets, lengths, peers, at, *self._streams, *self._planned.plans, self._sequences, self.ahead_s),
-                *(now, *self._out, filled, self._totals, self.heard, self._asked),
-            )
+            why, at, filled = self._advance(packets, lengths, peers, at, filled, now)
             if why == kernel.AT_END:
                 break
             if why == kernel.FULL and filled:
@@ -100,7 +110,7 @@ class BulkDecoder:
                 at += 1
                 continue
             began = self._timer()
-            if why != kernel.AT_UNRESOLVED or not self._resolve(peer):
+            if why != kernel.AT_UNRESOLVED or not self._resolve(peer, packets[at]):
                 yield Single(at, self._single(packets[at, : lengths[at]].tobytes(), peer, now))
                 at += 1
             self._credit.spend(peer, kind, self._timer() - began)
@@ -123,13 +133,33 @@ class BulkDecoder:
             self._remember_sets(packet, peer, state)
         return decoded
 
-    def _resolve(self, peer: int) -> bool:
-        """Find what the kernel asked for; whether it is a template of flows."""
-        version, domain, template = self._asked.tolist()
+    def _advance(
+        self, packets: Octets, lengths: Int64s, peers: Int32s, at: int, filled: int, now: float
+    ) -> tuple[int, int, int]:
+        """Have the kernels read what they can; return what they do."""
+        why, sources = samples.NO_SFLOW, self.decoder.sources
+        while why == samples.NO_SFLOW:
+            why, at, filled = kernel.resume(
+                *(packets, lengths, peers, at, *self._streams, *self._planned.plans, self._sequences, self.ahead_s),
+                *(now, *self._out, filled, self._totals, self.heard, self._asked),
+            )
+            if why == kernel.AT_OTHER and lengths[at] >= _LEAST and packets[at, :_LEAST].tobytes() == sflow.HEADER:
+                why, at, filled = samples.read(
+                    *(packets, lengths, peers, self._salts, at, self._streams, self._sequences),
+                    *(sources.key, sources.row, sources.state, sources.used, self.ahead_s, self._out, filled),
+                    *(self._totals, self.heard, self._samples),
+                )
+        return why, at, filled
+
+    def _resolve(self, peer: int, packet: Octets) -> bool:
+        """Find what the kernel asked for; whether it is an agent or a template of flows."""
         state = self.decoder.exporters[self.exporters[peer]]
         if state.revision != self._revision[peer]:
             self._revision[peer] = state.revision
             self._ask_again(peer)
+        if packet[:_LEAST].tobytes() == sflow.HEADER:
+            return self._resolve_agent(peer, packet, state)
+        version, domain, template = self._asked.tolist()
         layout = v5.LAYOUT if version == V5 else state.template((version, domain, template))
         if layout is None or layout.options or self._full():
             return False
@@ -152,6 +182,18 @@ class BulkDecoder:
         """Ask for all of an exporter's sets when they are met."""
         rows = len(self._keys)
         self._streams.layout[:rows][self._peer[:rows] == peer] = -1
+
+    def _resolve_agent(self, peer: int, packet: Octets, state: Exporter) -> bool:
+        if self._full():
+            return False
+        agent, sub_agent = sflow.agent_of(packet[:_AGENT_ENDS].data)
+        domain = numbering(agent, sub_agent, self.exporters[peer])
+        row = self._row(samples.agent_key(packet, self._salts[peer]), peer)
+        self._streams.sequence[row] = self._domain_row(peer, SFLOW, domain, state)
+        self._streams.interval[row] = bool(state.samplers.known)
+        self._streams.layout[row] = kernel.KNOWN
+        self._keys[row] = (peer, (SFLOW, domain, 0))
+        return True
 
     def _remember_sets(self, packet: bytes, peer: int, state: Exporter) -> None:
         """Remember the sets of a packet that changed nothing: the kernel passes over them when they come again."""
@@ -221,7 +263,9 @@ class BulkDecoder:
         counters.restarts += totals[kernel.T_RESTARTS]
         counters.lost_packets += totals[kernel.T_LOST_PACKETS]
         counters.lost_flows += totals[kernel.T_LOST_FLOWS]
+        counters.other_samples += int(self._samples[samples.OTHERS])
         self._totals[:] = 0
+        self._samples[:] = 0
 
     def _touch(self) -> None:
         """Tell what was used lately: of what is too much, the rest goes first."""

@@ -17,6 +17,7 @@ from neto.errors import WireError
 from neto.wire.netflow import elements as e
 from neto.wire.netflow import sflow, v5
 from neto.wire.netflow.records import Clock, Flows, Records
+from neto.wire.netflow.samples import Sources
 from neto.wire.netflow.sequence import Arrival
 from neto.wire.netflow.state import Exporter, Exporters, TemplateKey, WaitingRoom, WaitingSet
 from neto.wire.netflow.templates import (
@@ -87,6 +88,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self.counters = Counters()
+        self.sources = Sources()
         self._exporters = Exporters()
         self._waiting = WaitingRoom()
 
@@ -208,10 +210,10 @@ class Decoder:
             self._emit(0, Records(rows), message, self._exporters[exporter], work)
         if datagram.problem is not None:
             work.problems.append(datagram.problem)
-        # Behind a relay each agent numbers by itself.
-        relayed = _text(datagram.agent) != exporter
-        numbering = int.from_bytes(datagram.agent, "big") << 32 | datagram.sub_agent if relayed else datagram.sub_agent
-        self._arrived(replace(message, domain=numbering), (1,))
+        domain = numbering(datagram.agent, datagram.sub_agent, exporter)
+        self._arrived(replace(message, domain=domain), (1,))
+        losses = self._exporters[exporter].sequence(SFLOW, domain, counts_itself=False).state
+        self.sources.arrived(exporter, packet, datagram.numbered, losses)
         return packet[len(packet) :]
 
     def _sets(self, body: memoryview, message: _Message, work: _Work) -> tuple[int, ...] | None:
@@ -329,8 +331,11 @@ class Decoder:
             counters.lost_flows += missing
 
 
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)  # noqa: PLR2004 IPv4
+def numbering(agent: bytes, sub_agent: int, exporter: str) -> int:
+    """Say in which domain an sFlow agent numbers its datagrams: behind a relay each agent does by itself."""
+    family = socket.AF_INET if len(agent) == 4 else socket.AF_INET6  # noqa: PLR2004 octets of an IPv4 address
+    relayed = socket.inet_ntop(family, agent) != exporter
+    return int.from_bytes(agent, "big") << 32 | sub_agent if relayed else sub_agent
 
 
 class _Work:

@@ -42,12 +42,17 @@ class Losses:
     recovered: int = 0  # units that came late: overtaken, not lost
     late: int = 0  # messages
     restarts: int = 0
+    samples: int = 0  # of packets, that came by sFlow; those of each data source have numbers of their own
+    samples_missing: int = 0
+    samples_recovered: int = 0
+    samples_dropped: int = 0  # by agents that were short of something
 
 
 # A sequence's state, so that a kernel can keep many of them in rows: what was last accepted, then the losses.
 LAST, UNITS, OTHERS, TOLD, LATE, LATE_NEXT, COUNTS_ITSELF = range(7)  # TOLD: 0 nothing, 1 a number, 2 its units too
 MESSAGES, CAME, GAPS, MISSING, RECOVERED, LATES, RESTARTS = range(7, 14)
-STATE = 14
+SAMPLES, SAMPLES_MISSING, SAMPLES_RECOVERED, SAMPLES_DROPPED = range(14, 18)
+STATE = 18
 
 
 class Sequence:

@@ -32,25 +32,32 @@ _ROW = struct.Struct("!4s4s16s16sQIBIIBI")
 _NOWHERE4, _NOWHERE6 = bytes(4), bytes(16)
 
 _AGENTS = {1: 4, 2: 16}  # octets of an address, by its type
-_FLOW_SAMPLE, _EXPANDED_FLOW_SAMPLE = 1, 3  # of enterprise 0
-_RAW_HEADER, _SAMPLED_IPV4, _SAMPLED_IPV6 = 1, 3, 4  # likewise
-_ETHERNET, _BARE_IPV4, _BARE_IPV6 = 1, 11, 12  # header protocols
+FLOW_SAMPLE, EXPANDED_FLOW_SAMPLE = 1, 3  # of enterprise 0
+RAW_HEADER, SAMPLED_IPV4, SAMPLED_IPV6 = 1, 3, 4  # likewise
+ETHERNET, BARE_IPV4, BARE_IPV6 = 1, 11, 12  # header protocols
 _VLANS, _MPLS = frozenset({0x8100, 0x88A8, 0x9100}), frozenset({0x8847, 0x8848})
 _IPV4, _IPV6 = 0x0800, 0x86DD
-_INTERFACE = (1 << 30) - 1  # the bits of a compact interface; the two above say whether it is one
-_INTERFACE_SOURCE = 0  # type of a data source; others are VLANs and parts of a chassis
+INTERFACE = (1 << 30) - 1  # the bits of a compact interface; the two above say whether it is one
+INTERFACE_SOURCE = 0  # type of a data source; others are VLANs and parts of a chassis
 _IPV6_HEADER = 40
+
+
+Numbered = tuple[int, int, int, int]  # of a sample: kind and number of its source, its own number, and drops so far
 
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """One datagram. rows: of LAYOUT, one for each sampled IP packet. others: samples of other packets or kinds."""
+    """One datagram. rows: of LAYOUT, one for each sampled IP packet. others: samples of other packets or kinds.
+
+    numbered: every flow sample whose head could be read.
+    """
 
     agent: bytes  # address, 4 or 16 octets
     sub_agent: int
     sequence: int
     rows: bytes
     others: int
+    numbered: list[Numbered]
     problem: WireError | None  # the first thing in it that makes no sense
 
 
@@ -70,20 +77,18 @@ def parse(datagram: memoryview) -> Datagram:
     Raises WireError when its header cannot be read. What is wrong after that is told beside what could be read: a
     sample that is damaged within its length costs no other.
     """
-    kind = _u32(datagram, 4)
-    if kind not in _AGENTS:
-        raise WireError(f"sFlow agent address of type {kind}; expected 1 (IPv4) or 2 (IPv6)")
-    agent = _taken(datagram, 8, _AGENTS[kind])
+    agent, sub_agent = agent_of(datagram)
     at = 8 + len(agent)
-    sub_agent, sequence, samples = _u32(datagram, at), _u32(datagram, at + 4), _u32(datagram, at + 12)
+    sequence, samples = _u32(datagram, at + 4), _u32(datagram, at + 12)
     at += 16
     rows, others, problem = bytearray(), 0, None
+    numbered: list[Numbered] = []
     try:
         for _ in range(samples):  # however many it says, each takes octets that must be there
             form, body = _framed(datagram, at)
             at += 8 + _padded(len(body))
             try:
-                row = _sample(form, body)
+                row = _sample(form, body, numbered)
             except WireError as error:
                 problem = problem or error
                 continue
@@ -91,22 +96,32 @@ def parse(datagram: memoryview) -> Datagram:
             others += not row
     except WireError as error:  # where the next sample begins is not known
         problem = problem or error
-    return Datagram(agent, sub_agent, sequence, bytes(rows), others, problem)
+    return Datagram(agent, sub_agent, sequence, bytes(rows), others, numbered, problem)
 
 
-def _sample(form: int, body: memoryview) -> bytes:
+def agent_of(datagram: memoryview) -> tuple[bytes, int]:
+    """Address of 4 or 16 octets, and sub-agent, of who sends a datagram. Raises WireError."""
+    kind = _u32(datagram, 4)
+    if kind not in _AGENTS:
+        raise WireError(f"sFlow agent address of type {kind}; expected 1 (IPv4) or 2 (IPv6)")
+    agent = _taken(datagram, 8, _AGENTS[kind])
+    return agent, _u32(datagram, 8 + len(agent))
+
+
+def _sample(form: int, body: memoryview, numbered: list[Numbered]) -> bytes:
     """Read one sample as a row; nothing when it is of another kind or packet."""
-    if form == _FLOW_SAMPLE:
-        source, rate, entering, leaving, count = (_u32(body, at) for at in (4, 8, 20, 24, 28))
+    if form == FLOW_SAMPLE:
+        number, source, rate, drops, entering, leaving, count = (_u32(body, at) for at in (0, 4, 8, 16, 20, 24, 28))
         kind, source = source >> 24, source & 0xFFFFFF
         at = 32
-        entering, leaving = (each if each <= _INTERFACE else 0 for each in (entering, leaving))
-    elif form == _EXPANDED_FLOW_SAMPLE:
-        kind, source, rate, count = (_u32(body, at) for at in (4, 8, 12, 40))
+        entering, leaving = (each if each <= INTERFACE else 0 for each in (entering, leaving))
+    elif form == EXPANDED_FLOW_SAMPLE:
+        number, kind, source, rate, drops, count = (_u32(body, at) for at in (0, 4, 8, 12, 20, 40))
         entering, leaving = (_u32(body, n + 4) if _u32(body, n) == 0 else 0 for n in (24, 32))
         at = 44
     else:
         return b""
+    numbered.append((kind, source, number, drops))
     for packet in _packets(body, at, count):
         six = len(packet.dst) == 16  # noqa: PLR2004 octets of an IPv6 address
         v4, v6 = (_NOWHERE4, _NOWHERE4), (_NOWHERE6, _NOWHERE6)
@@ -114,7 +129,7 @@ def _sample(form: int, body: memoryview) -> bytes:
             v6 = (packet.src, packet.dst)
         else:
             v4 = (packet.src, packet.dst)
-        egress = kind == _INTERFACE_SOURCE and 0 != source == leaving != entering
+        egress = kind == INTERFACE_SOURCE and 0 != source == leaving != entering
         return _ROW.pack(*v4, *v6, packet.octets, 1, packet.tos, entering, leaving, egress, rate)
     return b""
 
@@ -125,11 +140,11 @@ def _packets(body: memoryview, at: int, count: int) -> Iterator[_Packet]:
         form, record = _framed(body, at)
         at += 8 + _padded(len(record))
         packet = None
-        if form == _RAW_HEADER:
+        if form == RAW_HEADER:
             packet = _raw(record)
-        elif form == _SAMPLED_IPV4:
+        elif form == SAMPLED_IPV4:
             packet = _Packet(_taken(record, 8, 4), _taken(record, 12, 4), _u32(record, 0), _u32(record, 28) & 255)
-        elif form == _SAMPLED_IPV6:
+        elif form == SAMPLED_IPV6:
             packet = _Packet(_taken(record, 8, 16), _taken(record, 24, 16), _u32(record, 0), _u32(record, 52) & 255)
         if packet is not None:
             yield packet
@@ -139,8 +154,8 @@ def _raw(record: memoryview) -> _Packet | None:
     """Read the first octets of a packet; None when it is not IP, or they are too few."""
     protocol, frame, stripped, size = (_u32(record, at) for at in (0, 4, 8, 12))
     header = record[16 : 16 + size]
-    at, kind = 0, {_BARE_IPV4: _IPV4, _BARE_IPV6: _IPV6}.get(protocol, 0)
-    if protocol == _ETHERNET:
+    at, kind = 0, {BARE_IPV4: _IPV4, BARE_IPV6: _IPV6}.get(protocol, 0)
+    if protocol == ETHERNET:
         at, kind = _past_ethernet(header)
     rest = max(frame - stripped - at, 0)  # where the IP header does not say: a segment that a network card cuts
     if kind == _IPV4 and len(header) >= at + 20 and header[at] >> 4 == 4:  # noqa: PLR2004 IPv4's header

@@ -49,7 +49,9 @@ def of_columns(columns, domains, exporters):
     ]
     told = rows("", 0, [column.tolist() for column in wanted])
     assert [exporters[peer] for peer in columns.peer] == [domains[row][0] for row in columns.domain]
-    return [(*(domains[row][0::2]), *each[2:]) for row, each in zip(columns.domain, told, strict=True)]
+    return [
+        (domains[row][0], domains[row][2] % 2**32, *each[2:]) for row, each in zip(columns.domain, told, strict=True)
+    ]
 
 
 class Both:
