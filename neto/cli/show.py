@@ -95,6 +95,11 @@ WHAT: dict[str, tuple[str, Fetch, Render]] = {
         document("routes"),
         tables.routes,
     ),
+    "ingress": (
+        "What comes in by peering links, and what to change where it is too much.",
+        document("ingress"),
+        tables.ingress,
+    ),
     "latency": ("How far groups are behind peering links, as measured.", document("latency"), tables.latency),
     "plan": ("The last change, step by step.", document("plan"), tables.plan),
     "tasks": ("What was pushed to which device for it.", _tasks, tables.generic("Tasks")),

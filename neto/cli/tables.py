@@ -256,6 +256,48 @@ def routes(document: Document) -> RenderableType:
     )
 
 
+def ingress(document: Document) -> RenderableType:
+    """Links with what comes in, what to change, and what is not known."""
+    if document["mode"] == "off":
+        return Text('off: the intents say ingress = "off"')
+    state = {"ok": "green", "over": "red", "stays over": "bold red"}
+    links = table(
+        "What comes in by peering links, Mbit/s",
+        ("peering link", "border", "ISP", "limit", "now", "full", "after", "at least", "at most", "state"),
+        (
+            (
+                link["peering_link"],
+                link["border"],
+                link["isp"],
+                mbps(link["limit_mbps"]),
+                mbps(link["inbound_mbps"]),
+                percent(link["inbound_mbps"] / link["limit_mbps"]),
+                mbps(link["after_mbps"]),
+                mbps(link["least_mbps"]),
+                mbps(link["most_mbps"]),
+                Text(link["state"], style=state[link["state"]]),
+            )
+            for link in document["links"]
+        ),
+        right=("limit", "now", "full", "after", "at least", "at most"),
+    )
+    advice = table(
+        "Change one after the other, and look again before the next",
+        ("", "on link", "prefix", "of", "Mbit/s", "how"),
+        (
+            (str(number), e["peering_link"], e["prefix"], e["router"], mbps(e["rate_mbps"]), e["how"])
+            for number, e in enumerate(document["proposals"], start=1)
+        ),
+        right=("Mbit/s",),
+    )
+    parts: list[RenderableType] = [links] if document["links"] else [Text("no link is measured")]
+    if document["proposals"]:
+        parts += ["", advice, Text("after: if all of it moves to where there is most room; else between the bounds")]
+    if document["missing"]:
+        parts += ["", *(Text(f"not measured: {line}", style="yellow") for line in document["missing"])]
+    return Group(*parts)
+
+
 def latency(document: Document) -> RenderableType:
     """Estimates, and what they move."""
     return Group(

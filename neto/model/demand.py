@@ -68,6 +68,16 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundRate:
+    """Measured traffic that came in by a peering link toward one prefix, in all classes."""
+
+    peering_link: str
+    target: str  # router that originates the prefix, or the prefix group that holds it: transit
+    prefix: Prefix
+    rate_mbps: float
+
+
+@dataclass(frozen=True, slots=True)
 class DemandMatrix:
     """Demand over one window, and what could not be told."""
 
@@ -80,3 +90,4 @@ class DemandMatrix:
     unknown: tuple[UnknownDemand, ...] = ()  # by source, largest first; the sum is unknown_mbps
     unknown_prefixes: tuple[UnknownPrefix, ...] = ()  # largest first
     doubtful: Mapping[str, str] = field(default_factory=dict)  # routers that told too little, and why we know
+    inbound: tuple[InboundRate, ...] = ()  # of peering links whose interface is known; a part of the rates above

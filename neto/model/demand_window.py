@@ -21,17 +21,23 @@ from neto.model.peering import Prefix
 Numbers = npt.NDArray[np.int64]
 Cell = tuple[str, str, str, Prefix]  # source, target, class, prefix
 NONE = -1  # the number of what is not there
+_ENTRY = "|"  # in no name of anything
 REST: Prefix = ip_network("::/0")  # stands for a target's prefixes that are not counted by themselves
 _DENSE = 4  # numbers for each that is counted, up to which all are held
 
 Name = TypeVar("Name")
 
 
+def entry(router: str, peering_link: str) -> str:
+    """Name what comes in at a router by one of its peering links: a source of its own."""
+    return f"{router}{_ENTRY}{peering_link}"
+
+
 @dataclass(frozen=True, eq=False)
 class CellSpace:
     """What cells there can be, in an order that numbers them."""
 
-    sources: tuple[str, ...]
+    sources: tuple[str, ...]  # routers, and what comes in at them by their peering links
     destinations: tuple[tuple[str, Prefix], ...]  # target and prefix
     classes: tuple[str, ...]
 
@@ -50,6 +56,16 @@ class CellSpace:
     def source_rows(self, cells: Numbers) -> Numbers:
         """Row of each cell's source, (cells,)."""
         return cells // max(1, len(self.destinations) * len(self.classes))
+
+    @cached_property
+    def routers(self) -> tuple[str, ...]:
+        """Router that each source is, or is a part of."""
+        return tuple(source.partition(_ENTRY)[0] for source in self.sources)
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """Peering link that each source is; "" for a router's other traffic."""
+        return tuple(source.partition(_ENTRY)[2] for source in self.sources)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -218,6 +234,6 @@ def _take(window: DemandWindow, space: CellSpace, unknown: dict[str, int]) -> tu
     rows = window.space.source_rows(window.cells[~known])
     lost = window.octets[~known]
     for row in np.unique(rows).tolist():
-        source = window.space.sources[row]
+        source = window.space.routers[row]
         unknown[source] = unknown.get(source, 0) + int(lost[rows == row].sum())
     return cells[known], window.octets[known]

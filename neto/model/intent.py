@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import time
+from enum import StrEnum
 
 from neto.model.peering import Prefix
 
@@ -35,6 +36,13 @@ class MaintenanceWindow:
     ends: time  # a window may run over midnight
 
 
+class Ingress(StrEnum):
+    """What is done about links that too much comes in by."""
+
+    OFF = "off"
+    ADVISE = "advise"  # people are told which announcements to make less attractive
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixSplit:
     """Prefix groups that use several exits are split over them by whole prefixes, and so far in one decision.
@@ -58,4 +66,5 @@ class Intents:
     frozen: frozenset[str] = frozenset()  # routers that must not be changed
     windows: tuple[MaintenanceWindow, ...] = ()
     excluded_prefixes: tuple[Prefix, ...] = field(default=())  # never steered
+    ingress: Ingress = Ingress.ADVISE
     prefix_split: PrefixSplit | None = None  # None: groups are split by the weights of segment lists

@@ -27,6 +27,10 @@ class PeeringLink:
     local_address: str = ""  # our side; "" when not known
     peer_address: str = ""  # the ISP's side
     peer_adjacency_sid: int | None = None  # label that pins this exit at the border (RFC 9086); None: not signalled
+    interface: int | None = None  # ifIndex at the border, by which flow records tell what came in here; None: not known
+    inbound_limit_mbps: float | None = None  # that should come in at most; None: the capacity
+    lower_community: str = ""  # by which the ISP prefers the link less for what is announced with it; "": none
+    announced: tuple[Prefix, ...] | None = None  # prefixes of ours; None: all that routers originate
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from neto.model.plan import Plan
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import ForwardingState
 from neto.operation import mode, report
+from neto.operation.ingress import ingress
 from neto.operation.inputs import Inputs, with_margin, with_peer_sids
 from neto.operation.mode import Mode, Operation
 from neto.operation.options import cycle_options, ramp_policy, trust_limits
@@ -433,6 +434,8 @@ class ControlLoop:
         if self._inputs.demand is not None:
             source = self._parts.demand
             documents["demand"] = report.demand(self._inputs.demand, source.counters, source.health)
+            config = self._config
+            documents["ingress"] = ingress(self._inputs.demand, config.peering, config.inventory, config.intents)
         if self._parts.outside is not None:
             documents |= self._parts.outside.documents()
         return documents

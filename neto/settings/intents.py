@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection
 from datetime import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
-from neto.model.intent import MOST_ALPHA, Intents, MaintenanceWindow, PrefixSplit, TrafficClass
+from neto.model.intent import MOST_ALPHA, Ingress, Intents, MaintenanceWindow, PrefixSplit, TrafficClass
 from neto.model.peering import Prefix
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
@@ -64,6 +64,7 @@ class _File(Section):
     frozen: tuple[Name, ...] = Field(default=(), strict=False)
     excluded_prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     classes: tuple[_Class, ...] = Field(alias="class", min_length=1, max_length=MAX_CLASSES, strict=False)
+    ingress: Literal["off", "advise"] = "advise"
     maintenance: tuple[_Maintenance, ...] = Field(default=(), strict=False)
     prefix_split: _PrefixSplit | None = None
 
@@ -104,6 +105,7 @@ def load_intents(path: Path, routers: Collection[str]) -> Intents:
             MaintenanceWindow(w.routers, _clock(str(w.begins)), _clock(str(w.ends))) for w in read.maintenance
         ),
         excluded_prefixes=read.excluded_prefixes,
+        ingress=Ingress(read.ingress),
         prefix_split=PrefixSplit(**read.prefix_split.model_dump()) if read.prefix_split else None,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
 from neto.model.demand import Demand
@@ -14,6 +14,17 @@ from neto.model.peering import Egress, Isp, Peering, PeeringLink, Prefix, Prefix
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Ipv4, Name, NonNegative, Positive, Section, check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
+
+
+def _community(text: str) -> str:
+    parts = text.split(":")
+    if len(parts) == _PARTS and all(part.isdecimal() and int(part) <= _MOST for part in parts):
+        return text
+    raise ValueError("is no community; accepted: two numbers of 0 to 65535, as in 64500:80 (RFC 1997)")
+
+
+_PARTS, _MOST = 2, 65535
+Community = Annotated[str, AfterValidator(_community)]
 
 
 class _Isp(Section):
@@ -28,6 +39,10 @@ class _Link(Section):
     capacity_mbps: Positive
     local_address: Ipv4 = ""
     peer_address: Ipv4 = ""
+    interface: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] | None = None
+    inbound_limit_mbps: Positive | None = None
+    lower_community: Community = ""
+    announced: Annotated[tuple[PrefixText, ...], Field(strict=False)] | None = None
 
 
 class _Group(Section):
@@ -95,7 +110,13 @@ def _peering(read: _File) -> Peering:
     return Peering(
         isps=tuple(Isp(isp.name, isp.asn) for isp in read.isp),
         links=tuple(
-            PeeringLink(x.name, x.node, x.isp, x.capacity_mbps, x.local_address, x.peer_address)
+            PeeringLink(
+                *(x.name, x.node, x.isp, x.capacity_mbps, x.local_address, x.peer_address),
+                interface=x.interface,
+                inbound_limit_mbps=x.inbound_limit_mbps,
+                lower_community=x.lower_community,
+                announced=x.announced,
+            )
             for x in read.peering_link
         ),
         groups=tuple(PrefixGroup(group.name, group.prefixes) for group in read.prefix_group),
@@ -134,8 +155,15 @@ def _references(file: TomlFile, read: _File, nodes: list[str]) -> list[Problem]:
 
 
 def _repeats(file: TomlFile, read: _File) -> list[Problem]:
-    """Find an exit given twice for a group, and a prefix that two groups hold."""
+    """Find an exit given twice for a group, a prefix that two groups hold, and an interface that two links have."""
     problems = []
+    at: dict[tuple[str, int], str] = {}
+    for row, link in enumerate(read.peering_link):
+        if link.interface is not None:
+            first = at.setdefault((link.node, link.interface), link.name)
+            if first != link.name:
+                message = f"{link.interface} of {link.node} already is {first}'s"
+                problems.append(file.problem(("peering_link", row, "interface"), message))
     pairs: set[tuple[str, str]] = set()
     for row, egress in enumerate(read.egress):
         pair = (egress.prefix_group, egress.peering_link)

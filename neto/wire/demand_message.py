@@ -36,6 +36,7 @@ _LEVEL = 1  # of zstd: what is gained beyond costs more than the line
 _INTERNED = 1 << 18  # octets of a dictionary that is worth remembering
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_Source = Annotated[str, msgspec.Meta(min_length=1, max_length=257)]  # two names
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=MAX_OCTETS)]
 
 
@@ -59,7 +60,7 @@ class DemandMessage:
 
 
 class _Dictionary(msgspec.Struct, forbid_unknown_fields=True):
-    sources: Annotated[list[_Name], msgspec.Meta(max_length=1 << 16)]
+    sources: Annotated[list[_Source], msgspec.Meta(max_length=1 << 16)]
     targets: Annotated[list[_Name], msgspec.Meta(max_length=1 << 22)]
     prefixes: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=1 << 22)]
     classes: Annotated[list[_Name], msgspec.Meta(max_length=64)]

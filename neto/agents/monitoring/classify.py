@@ -17,7 +17,7 @@ import numpy.typing as npt
 from neto.agents.monitoring.counted import CountedPrefixes
 from neto.agents.monitoring.counting import Classes
 from neto.agents.monitoring.lookup import PrefixTable
-from neto.model.demand_window import NONE, REST, CellSpace
+from neto.model.demand_window import NONE, REST, CellSpace, entry
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering, Prefix
@@ -50,10 +50,18 @@ def cell_space(inventory: Inventory, peering: Peering, intents: Intents) -> Cell
         outside = [(group.name, prefix) for group in peering.groups for prefix in group.prefixes]
     rests = [(group.name, REST) for group in peering.groups] if len(outside) > _MOST_COUNTED else []
     return CellSpace(
-        sources=tuple(router.name for router in inventory.routers),
+        sources=(
+            *(router.name for router in inventory.routers),
+            *(entry(*each) for each in _entries(inventory, peering)),
+        ),
         destinations=tuple(originated + outside + rests),
         classes=tuple(traffic_class.name for traffic_class in intents.classes),
     )
+
+
+def _entries(inventory: Inventory, peering: Peering) -> list[tuple[str, str]]:
+    """Return routers and peering links by whose interface flow records tell what came in."""
+    return [(x.node, x.name) for x in peering.links if x.interface is not None and x.node in inventory.router]
 
 
 def expected_exporters(inventory: Inventory) -> frozenset[str]:
@@ -87,6 +95,10 @@ class Classifier:
             for router, number in traffic_class.interfaces:
                 if router in self._row:  # intents may be read anew before the inventory is
                     marked[self._row[router]].append((number, row))
+        entering: list[list[tuple[int, int]]] = [[] for _ in inventory.routers]
+        for link in peering.links:
+            if link.interface is not None and link.node in inventory.router:
+                entering[self._row[link.node]].append((link.interface, self._row[entry(link.node, link.name)]))
         self.kernel = Classes(
             len(self.space.sources),
             len(self.space.destinations),
@@ -99,6 +111,9 @@ class Classifier:
             np.cumsum([0, *map(len, marked)]),
             np.array([number for those in marked for number, _ in those], np.uint64),
             np.array([row for those in marked for _, row in those], np.int64),
+            np.cumsum([0, *map(len, entering)]),
+            np.array([number for those in entering for number, _ in those], np.uint64),
+            np.array([row for those in entering for _, row in those], np.int64),
         )
 
     def counted(self) -> CountedPrefixes:

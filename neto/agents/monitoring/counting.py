@@ -41,8 +41,9 @@ class Classes(NamedTuple):
 
     own: (of the first destinations and one more,) row of the source that each is behind. class_of_dscp: (64,).
     class_to: (destinations,) class of what goes there whatever its code point, NONE: by that; (0,): always by that.
-    core: numbers of interfaces inside the WAN, those of a source from core_start (sources + 1,) on. marked,
-    marked_start likewise: interfaces where all that comes in is of a class, and marked_class which.
+    core: numbers of interfaces inside the WAN, those of a source that is a router from core_start (routers + 1,) on.
+    marked, marked_start likewise: interfaces where all that comes in is of a class, and marked_class which. entry,
+    entry_start, entry_row likewise: those of peering links, and the row of the source that each is.
     """
 
     sources: int
@@ -56,6 +57,9 @@ class Classes(NamedTuple):
     marked_start: Numbers
     marked: Unsigned
     marked_class: Numbers
+    entry_start: Numbers
+    entry: Unsigned
+    entry_row: Numbers
 
 
 class Times(NamedTuple):
@@ -173,7 +177,7 @@ def _fold(folded: npt.NDArray[np.int32], found: Numbers, counted: Numbers) -> No
 
 
 @compiled
-def _assign(  # noqa: C901, PLR0912  one pass: what becomes of a record is one decision
+def _assign(  # noqa: C901, PLR0912, PLR0915  one pass: what becomes of a record is one decision
     columns: Columns,
     begin: int,
     sources: Numbers,
@@ -198,7 +202,9 @@ def _assign(  # noqa: C901, PLR0912  one pass: what becomes of a record is one d
     core_start, core = classes.core_start, classes.core
     marked_start, marked, marked_class = classes.marked_start, classes.marked, classes.marked_class
     rows, destinations, kinds = classes.sources, classes.destinations, classes.classes
+    entry_start, entry, entry_row = classes.entry_start, classes.entry, classes.entry_row
     account, unknown, unknown_octets = sums.account, sums.unknown, sums.unknown_octets
+    enters = len(entry) > 0
     owned, rules, marks, cells = len(own) - 1, len(class_to) > 0, len(marked) > 0, rows * destinations * kinds
     received, ignored, local, nowhere, beyond = 0, 0, 0, 0, 0.0
     for index in range(len(found)):
@@ -222,8 +228,13 @@ def _assign(  # noqa: C901, PLR0912  one pass: what becomes of a record is one d
             for place in range(marked_start[row], marked_start[row + 1]):
                 if marked[place] == in_if[at]:
                     kind = int(marked_class[place])
-        key = (row * destinations + counted[index]) * kinds + kind
-        stays = (own[min(to, owned)] == row) & (to < owned)
+        source = row
+        if enters and row < rows:
+            for place in range(entry_start[row], entry_start[row + 1]):
+                if entry[place] == in_if[at]:
+                    source = int(entry_row[place])
+        key = (source * destinations + counted[index]) * kinds + kind
+        stays = (own[min(to, owned)] == source) & (to < owned)  # what comes in here is measured wherever it goes
         if egress[at] | inside | stays | (to == NONE) | (row >= rows) | (amount == 0):  # few
             key = NONE
             if egress[at] or inside:

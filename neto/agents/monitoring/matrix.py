@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from neto.model.demand import DemandMatrix, PrefixDemand, UnknownDemand, UnknownPrefix
-from neto.model.demand_window import CellSpace, DemandWindow, Numbers, merge
+from neto.model.demand import DemandMatrix, InboundRate, PrefixDemand, UnknownDemand, UnknownPrefix
+from neto.model.demand_window import NONE, CellSpace, DemandWindow, Numbers, merge, sum_cells
 
 _BITS_PER_MBIT = 1e6
 _MOST_UNKNOWN = 20  # prefixes that are named
@@ -23,15 +23,16 @@ def demand_matrix(windows: Sequence[DemandWindow], space: CellSpace, expected: f
     """
     missing = expected - windows[-1].heard
     seconds = {
-        source: sum(window.ends - window.begins for window in windows if source in window.heard)
-        for source in space.sources
-        if source not in missing
+        router: sum(window.ends - window.begins for window in windows if router in window.heard)
+        for router in dict.fromkeys(space.routers)
+        if router not in missing
     }
     whole = merge(map(_of_the_heard, windows), space, windows[0].begins, windows[-1].ends, keep_top=_MOST_UNKNOWN)
-    lasted = np.array([seconds.get(source, 0.0) for source in space.sources])
+    lasted = np.array([seconds.get(router, 0.0) for router in space.routers])
     rows = space.source_rows(whole.cells)
     told = lasted[rows] > 0 if len(rows) else np.zeros(0, np.bool_)
-    rates = whole.octets[told] * (8 / _BITS_PER_MBIT) / lasted[rows[told]]
+    cells, octets = _at_routers(space, whole.cells[told], whole.octets[told])
+    rates = octets * (8 / _BITS_PER_MBIT) / lasted[space.source_rows(cells)]
     over_all = sum(window.ends - window.begins for window in windows)
     unknown = [
         UnknownDemand(source, _mbps(octets, seconds.get(source) or over_all))
@@ -41,7 +42,8 @@ def demand_matrix(windows: Sequence[DemandWindow], space: CellSpace, expected: f
     return DemandMatrix(
         begins=whole.begins,
         ends=whole.ends,
-        rates=tuple(_rates(space, whole.cells[told], rates)),
+        rates=tuple(_rates(space, cells, rates)),
+        inbound=tuple(_inbound(space, whole.cells[told], whole.octets[told], lasted)),
         unknown_mbps=sum(each.rate_mbps for each in unknown),
         missing_exporters=missing,
         missing_leaves=whole.missing_leaves,
@@ -64,9 +66,40 @@ def _rates(space: CellSpace, cells: Numbers, mbps: npt.NDArray[np.float64]) -> I
         yield PrefixDemand(sources[source], target, classes[class_], prefix, rate)
 
 
+def _at_routers(space: CellSpace, cells: Numbers, octets: Numbers) -> tuple[Numbers, Numbers]:
+    """Sum what comes in by peering links with what else enters at their routers; what stays there is no demand."""
+    if not any(space.entries):
+        return cells, octets
+    router_row = {source: row for row, source in enumerate(space.sources)}
+    rest, class_row = np.divmod(cells, len(space.classes))
+    source_row, destination_row = np.divmod(rest, len(space.destinations))
+    source_row = np.array([router_row.get(router, NONE) for router in space.routers], np.int64)[source_row]
+    found, places = np.unique(destination_row, return_inverse=True)
+    target_row = np.array([router_row.get(space.destinations[row][0], NONE) for row in found.tolist()], np.int64)[
+        places
+    ]
+    crosses = (source_row != target_row) & (source_row != NONE)
+    numbers = (source_row * len(space.destinations) + destination_row) * len(space.classes) + class_row
+    return sum_cells([numbers[crosses]], [octets[crosses]], space.size)
+
+
+def _inbound(
+    space: CellSpace, cells: Numbers, octets: Numbers, lasted_s: npt.NDArray[np.float64]
+) -> Iterator[InboundRate]:
+    """What came in by each peering link toward each prefix."""
+    if not any(space.entries):
+        return
+    by_link = np.array([bool(link) for link in space.entries], np.bool_)[space.source_rows(cells)]
+    numbers, sums = sum_cells([cells[by_link] // len(space.classes)], [octets[by_link]])
+    for number, octets_of in zip(numbers.tolist(), sums.tolist(), strict=True):
+        source, destination = divmod(number, len(space.destinations))
+        target, prefix = space.destinations[destination]
+        yield InboundRate(space.entries[source], target, prefix, _mbps(octets_of, lasted_s[source]))
+
+
 def _of_the_heard(window: DemandWindow) -> DemandWindow:
     """Leave out sources that a window did not hear: it has but a part of what entered there."""
-    heard = np.array([source in window.heard for source in window.space.sources], np.bool_)
+    heard = np.array([router in window.heard for router in window.space.routers], np.bool_)
     if heard.all():
         return window
     kept = heard[window.space.source_rows(window.cells)] if len(window.cells) else np.zeros(0, np.bool_)
