@@ -49,7 +49,7 @@ MOST_SAMPLES = 1024  # in a datagram that is read here
 OTHERS = 0  # of what is counted: samples of other packets or kinds
 COUNTS = 1
 
-_SOURCES = 1 << 15  # that are known at once; beyond that all are met anew
+_SOURCES = 1 << 14  # that are known at once; beyond that all are met anew
 _DROPS = seq.SAMPLES  # of a source's state, behind what is judged
 _SOURCE_STATE = _DROPS + 1
 _WRAP, _FAR = 1 << 32, 1 << 20

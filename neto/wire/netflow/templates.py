@@ -40,7 +40,7 @@ _KINDS[list(KINDS)] = [1 + kind.value for kind in KINDS.values()]
 _LENGTHS = np.array([0, *(sum(1 << length for length in lengths) for lengths in LENGTHS.values())], np.int32)
 _INTERN: WeakValueDictionary[bytes, Layout] = WeakValueDictionary()  # many exporters share few layouts
 _READ: deque[Layout] = deque()  # that can be read as they are
-_MOST_READ = 1024
+_MOST_READ = 256
 
 Int32s = npt.NDArray[np.int32]
 Octets = npt.NDArray[np.uint8]
