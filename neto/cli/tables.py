@@ -263,23 +263,22 @@ def ingress(document: Document) -> RenderableType:
     state = {"ok": "green", "over": "red", "stays over": "bold red"}
     links = table(
         "What comes in by peering links, Mbit/s",
-        ("peering link", "border", "ISP", "limit", "now", "full", "after", "at least", "at most", "state"),
+        ("peering link", "border", "ISP", "limit", "now", "full", "after", "between", "state"),
         (
             (
                 link["peering_link"],
                 link["border"],
                 link["isp"],
-                mbps(link["limit_mbps"]),
-                mbps(link["inbound_mbps"]),
+                f"{link['limit_mbps']:,.0f}",
+                f"{link['inbound_mbps']:,.0f}",
                 percent(link["inbound_mbps"] / link["limit_mbps"]),
-                mbps(link["after_mbps"]),
-                mbps(link["least_mbps"]),
-                mbps(link["most_mbps"]),
+                f"{link['after_mbps']:,.0f}",
+                f"{link['least_mbps']:,.0f}-{link['most_mbps']:,.0f}",
                 Text(link["state"], style=state[link["state"]]),
             )
             for link in document["links"]
         ),
-        right=("limit", "now", "full", "after", "at least", "at most"),
+        right=("limit", "now", "full", "after", "between"),
     )
     advice = table(
         "Change one after the other, and look again before the next",
@@ -292,7 +291,7 @@ def ingress(document: Document) -> RenderableType:
     )
     parts: list[RenderableType] = [links] if document["links"] else [Text("no link is measured")]
     if document["proposals"]:
-        parts += ["", advice, Text("after: if all of it moves to where there is most room; else between the bounds")]
+        parts += ["", advice, Text("after: if all of it moves to where there is most room; else between those two")]
     if document["missing"]:
         parts += ["", *(Text(f"not measured: {line}", style="yellow") for line in document["missing"])]
     return Group(*parts)
