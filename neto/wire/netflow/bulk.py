@@ -35,6 +35,7 @@ _LAYOUTS = 4096
 _NUMBERS = 1 << 18  # samplers and interfaces
 _OUTDATED = 1 << 15  # of them
 _TOUCH_S = 1.0
+_LEAST_RECORD = 4  # octets; of shorter ones a packet holds so many that they are a matter of credit
 _LEAST = len(sflow.HEADER)
 _AGENT_ENDS = 28  # octet of a datagram at which its sub-agent has ended
 _BODY = {V9: 20, IPFIX: 16}  # octets of the header
@@ -161,7 +162,7 @@ class BulkDecoder:
             return self._resolve_agent(peer, packet, state)
         version, domain, template = self._asked.tolist()
         layout = v5.LAYOUT if version == V5 else state.template((version, domain, template))
-        if layout is None or layout.options or self._full():
+        if layout is None or layout.options or layout.length < _LEAST_RECORD or self._full():
             return False
         row = self._row(kernel.template_key(peer, version, domain, template), peer)
         streams, place = self._streams, self._planned.row(layout)

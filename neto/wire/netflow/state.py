@@ -145,14 +145,18 @@ class WaitingRoom:
     """
 
     def __init__(self) -> None:
-        self._sets: deque[tuple[str, TemplateKey, WaitingSet]] = deque()
+        self._sets: OrderedDict[int, tuple[str, TemplateKey, WaitingSet]] = OrderedDict()  # by number of arrival
+        self._numbers: dict[tuple[str, TemplateKey], deque[int]] = {}
+        self._arrived = 0
         self.counts: Counter[tuple[str, TemplateKey]] = Counter()
         self.given_up: Counter[str] = Counter()  # sets, by exporter
         self._octets = 0
 
     def add(self, exporter: str, key: TemplateKey, waiting: WaitingSet) -> int:
         """Keep a set; return how many older ones were given up for it."""
-        self._sets.append((exporter, key, waiting))
+        self._arrived += 1
+        self._sets[self._arrived] = (exporter, key, waiting)
+        self._numbers.setdefault((exporter, key), deque()).append(self._arrived)
         self.counts[exporter, key] += 1
         self._octets += _weight(waiting)
         given_up = 0
@@ -165,21 +169,24 @@ class WaitingRoom:
         """Take what waits for a template."""
         if not self.counts.pop((exporter, key), 0):
             return ()
-        taken = tuple(entry[2] for entry in self._sets if entry[:2] == (exporter, key))
-        self._sets = deque(entry for entry in self._sets if entry[:2] != (exporter, key))
+        taken = tuple(self._sets.pop(number)[2] for number in self._numbers.pop((exporter, key)))
         self._octets -= sum(map(_weight, taken))
         return taken
 
     def expire(self, now: float) -> int:
         """Give up what waited too long; return how many."""
         given_up = 0
-        while self._sets and self._sets[0][2].arrived < now - WAIT_S:
+        while self._sets and next(iter(self._sets.values()))[2].arrived < now - WAIT_S:
             self._drop_oldest()
             given_up += 1
         return given_up
 
     def _drop_oldest(self) -> None:
-        exporter, key, waiting = self._sets.popleft()
+        _, (exporter, key, waiting) = self._sets.popitem(last=False)
+        numbers = self._numbers[exporter, key]
+        numbers.popleft()
+        if not numbers:
+            del self._numbers[exporter, key]
         if exporter in self.given_up or len(self.given_up) < MAX_EXPORTERS:
             self.given_up[exporter] += 1
         self._octets -= _weight(waiting)
