@@ -65,7 +65,7 @@ bench-netflow: setup ## flows a second of one core beside nfcapd, nfacctd and ne
 	@tests/bench/netflow/install.sh
 	@$(PYTEST) -s -q -m bench tests/bench/netflow
 
-fuzz-netflow: setup ## ten million damaged flow exports, and what the worst of them cost (an hour)
+fuzz-netflow: setup ## ten million damaged flow exports, twice, and what floods cost (an hour)
 	@nice $(PYTEST) -s -q -m long tests/agents/monitoring/test_mutations.py
 
 bench-collectors: setup ## what the root of 100 collectors takes of a core, through a real mosquitto

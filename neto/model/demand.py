@@ -42,10 +42,10 @@ class ExporterHealth:
 
     router: str
     exporter: str  # address
-    version: str  # v5, v9 or ipfix
+    version: str  # v5, v9, ipfix or sflow
     domain: int
     messages: int
-    lost: int  # packets (v9) or flows (the others) that never came, by their sequence numbers
+    lost: int  # packets (v9, sFlow) or flows (the others) that never came, by their sequence numbers
     lost_share: float  # of what was sent
     gaps: int
     late: int  # messages that were overtaken
@@ -54,6 +54,8 @@ class ExporterHealth:
     undecoded_sets: int  # given up for want of one
     clock_ahead_s: float
     collector: str = ""  # that hears it; "": the daemon itself
+    lost_samples: int = 0  # of packets (sFlow), by the numbers that each of its sources gives them
+    dropped_samples: int = 0  # by the exporter itself, which was short of something
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ class Health:
                 waiting_sets=waiting[exporter],
                 undecoded_sets=self._decoder.given_up.get(exporter, 0),
                 clock_ahead_s=self._clocks.skew_s((exporter, version, domain)),
+                lost_samples=_lost_samples(losses),
+                dropped_samples=losses.samples_dropped,
             )
             for (exporter, version, domain), losses in self._losses().items()
         ]
@@ -59,6 +61,9 @@ class Health:
             each = lost[router_of.get(key[0], "")]
             each.units += max(0, losses.units - before.units)
             each.missing += max(0, _lost(losses) - _lost(before))
+            each.samples += max(0, losses.samples - before.samples)
+            each.samples_missing += max(0, _lost_samples(losses) - _lost_samples(before))
+            each.samples_dropped += max(0, losses.samples_dropped - before.samples_dropped)
         given_up = Counter(self._decoder.given_up)
         undecoded: Counter[str] = Counter()
         for exporter, sets in (given_up - self._given_up_before + self._waiting()).items():
@@ -69,6 +74,9 @@ class Health:
             for router, losses in lost.items()
             if _share(losses) > self._max_loss
         }
+        for router, losses in lost.items():
+            if _share_of_samples(losses) > self._max_loss:
+                doubts.setdefault(router, f"{_share_of_samples(losses):.0%} of its samples were lost or dropped")
         for router, sets in undecoded.items():
             doubts.setdefault(router, f"{sets} sets of flows have no template yet")
         return {router: why for router, why in doubts.items() if router}
@@ -89,6 +97,16 @@ class Health:
 
 def _lost(losses: Losses) -> int:
     return max(0, losses.missing - losses.recovered)
+
+
+def _lost_samples(losses: Losses) -> int:
+    return max(0, losses.samples_missing - losses.samples_recovered)
+
+
+def _share_of_samples(losses: Losses) -> float:
+    """Share of the samples that were taken, or were to be, that did not come."""
+    gone = _lost_samples(losses) + losses.samples_dropped
+    return gone / (losses.samples + gone) if gone else 0.0
 
 
 def _share(losses: Losses) -> float:

@@ -8,6 +8,8 @@ from neto.agents.monitoring.clocks import Clocks
 from neto.agents.monitoring.health import Health
 from neto.lab.export import Exporter, Flow
 from neto.wire.netflow import Decoder
+from tests.wire.netflow.test_samples import AGENTS, numbered
+from tests.wire.netflow.test_sflow import datagram
 
 FLOW = Flow(IPv4Address("10.1.0.1"), IPv4Address("10.2.0.1"), 1000, 1)
 ROUTERS = {"192.0.2.1": "nyc1", "192.0.2.2": "nyc1", "192.0.2.3": "lon1"}
@@ -75,4 +77,25 @@ def test_data_without_a_template_puts_its_router_in_doubt_until_the_template_com
     assert line.health.doubts(ROUTERS) == {"nyc1": "3 sets of flows have no template yet"}
     assert line.row("192.0.2.2").waiting_sets == 3
     line.hears("192.0.2.2", packets[:1])
+    assert line.health.doubts(ROUTERS) == {}
+
+
+def samples(*numbers_and_drops, first=0):
+    """Datagrams that all come, of one sample each."""
+    return [
+        datagram(numbered(number, drops=drops), sequence=first + n, agent=AGENTS[0])
+        for n, (number, drops) in enumerate(numbers_and_drops)
+    ]
+
+
+def test_samples_that_were_lost_or_dropped_are_told_and_put_a_router_in_doubt():
+    line = Line()
+    line.hears("192.0.2.1", samples(*((n, 10) for n in range(1, 21))))
+    assert line.health.doubts(ROUTERS) == {}
+    line.hears("192.0.2.1", samples((21, 10), (24, 11), (25, 13), first=20))
+    row = line.row("192.0.2.1")
+    assert (row.version, row.domain, row.messages, row.lost) == ("sflow", 3, 23, 0)
+    assert (row.lost_samples, row.dropped_samples) == (2, 3)
+    assert line.health.doubts(ROUTERS) == {"nyc1": "62% of its samples were lost or dropped"}
+    line.hears("192.0.2.1", samples((26, 13), first=23))
     assert line.health.doubts(ROUTERS) == {}
