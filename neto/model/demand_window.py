@@ -73,14 +73,15 @@ class CellSpace:
         return len(self.destinations), len(self.classes)
 
     def translation(self, of: CellSpace) -> Translation:
-        """How to write the cells of another space as ours."""
+        """How to write the cells of another space as ours; of peering links that we do not know, their router's."""
         found = self._translations.get(of)
         if found is None:
             sources, destinations, classes = self.rows
+            own = _found(sources, of.sources)
             found = self._translations[of] = Translation(
                 self.shape,
                 of.shape,
-                _found(sources, of.sources),
+                np.where(own == NONE, _found(sources, of.routers), own),
                 _found(destinations, of.destinations),
                 _found(classes, of.classes),
             )
@@ -227,13 +228,29 @@ def _take(window: DemandWindow, space: CellSpace, unknown: dict[str, int]) -> tu
     """Write a window's cells as `space` numbers them; what it does not have is added to `unknown`, by source."""
     if window.space is space:
         return window.cells, window.octets
-    cells = space.translation(window.space).cells(window.cells)
-    known = cells != NONE
+    cells, octets = _crossing(window, space)
+    numbers = space.translation(window.space).cells(cells)
+    known = numbers != NONE
     if known.all():
-        return cells, window.octets
-    rows = window.space.source_rows(window.cells[~known])
-    lost = window.octets[~known]
+        return numbers, octets
+    rows = window.space.source_rows(cells[~known])
+    lost = octets[~known]
     for row in np.unique(rows).tolist():
         source = window.space.routers[row]
         unknown[source] = unknown.get(source, 0) + int(lost[rows == row].sum())
-    return cells[known], window.octets[known]
+    return numbers[known], octets[known]
+
+
+def _crossing(window: DemandWindow, space: CellSpace) -> tuple[Numbers, Numbers]:
+    """Leave out what came in by links that `space` does not know and stayed at its router: there it is no demand."""
+    of = window.space
+    links = zip(of.sources, of.entries, strict=True)
+    folded = np.array([bool(link) and source not in space.rows[0] for source, link in links], np.bool_)
+    if not folded.any():
+        return window.cells, window.octets
+    rows = of.source_rows(window.cells)
+    to = window.cells // len(of.classes) % len(of.destinations)
+    counts = np.ones(len(rows), np.bool_)
+    for at in np.flatnonzero(folded[rows]).tolist():
+        counts[at] = of.routers[rows[at]] != of.destinations[to[at]][0]
+    return window.cells[counts], window.octets[counts]

@@ -68,8 +68,14 @@ FLOWS = {
 }
 
 
-def measured(peering=PEERING):
-    """Demand of one window with these flows in it, told over the wire between collectors."""
+NO_INTERFACES = replace(PEERING, links=tuple(replace(each, interface=None) for each in PEERING.links))
+
+
+def measured(peering=PEERING, root=None):
+    """Demand of one window with these flows in it, told over the wire between collectors.
+
+    root: what the collector that is told knows of the outside, when it is not the same.
+    """
     aggregator = FlowAggregator(Classifier(INVENTORY, peering, INTENTS), 10.0, active_timeout_s=0.0)
     aggregator.roll(T0)
     for name, flows in FLOWS.items():
@@ -79,12 +85,12 @@ def measured(peering=PEERING):
                 aggregator.add(columns, name, T0 + 1)
     aggregator.roll(T0 + 10)
     told = encode_window(DemandMessage("leaf", Key(1, int(T0) // 10), 10.0, aggregator.closed[-1]))
-    space = Classifier(INVENTORY, peering, INTENTS).space
+    space = Classifier(INVENTORY, root or peering, INTENTS).space
     return demand_matrix([decode_window(told).demand], space, frozenset({"nyc", "lon"}))
 
 
 def test_demand_is_the_same_whether_links_are_measured_or_not():
-    plain = measured(replace(PEERING, links=tuple(replace(each, interface=None) for each in PEERING.links)))
+    plain = measured(NO_INTERFACES)
     by_link = measured()
     assert sorted(map(repr, by_link.rates)) == sorted(map(repr, plain.rates))
     assert (by_link.unknown_mbps, plain.inbound) == (plain.unknown_mbps, ())
@@ -95,6 +101,14 @@ def test_demand_is_the_same_whether_links_are_measured_or_not():
         ("nyc-b", "lon", "10.2.0.0/18"): 20.0,
         ("lon-a", "nyc", "10.1.64.0/18"): 10.0,
     }
+
+
+@pytest.mark.parametrize(("leaf", "root"), [(PEERING, NO_INTERFACES), (NO_INTERFACES, PEERING)])
+def test_demand_is_the_same_while_only_one_of_two_collectors_knows_the_interfaces(leaf, root):
+    """As it is for a while after every reload that adds or removes one."""
+    plain, mixed = measured(NO_INTERFACES), measured(leaf, root)
+    assert sorted(map(repr, mixed.rates)) == sorted(map(repr, plain.rates))
+    assert (mixed.unknown_mbps, mixed.inbound) == (plain.unknown_mbps, ())
 
 
 def test_a_link_with_too_much_is_told_with_one_change_that_brings_it_under_its_limit():
