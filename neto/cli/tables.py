@@ -292,6 +292,11 @@ def ingress(document: Document) -> RenderableType:
     parts: list[RenderableType] = [links] if document["links"] else [Text("no link is measured")]
     if document["proposals"]:
         parts += ["", advice, Text("after: if all of it moves to where there is most room; else between those two")]
+    if document["closed"]:
+        parts += [
+            "",
+            *(Text(f"closed: {link}: no exit leads out there now", style="yellow") for link in document["closed"]),
+        ]
     if document["missing"]:
         parts += ["", *(Text(f"not measured: {line}", style="yellow") for line in document["missing"])]
     return Group(*parts)

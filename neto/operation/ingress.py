@@ -19,14 +19,21 @@ from neto.model.peering import Peering, PeeringLink
 Document = dict[str, Any]
 
 
-def ingress(demand: DemandMatrix, peering: Peering, inventory: Inventory, intents: Intents) -> Document:
-    """Return links with what comes in by them, and the changes to make, the first first."""
+def ingress(
+    demand: DemandMatrix, peering: Peering, usable: Peering, inventory: Inventory, intents: Intents
+) -> Document:
+    """Return links with what comes in by them, and the changes to make, the first first.
+
+    usable: the part of the peering that is borne out. What lists exits and now has none is no way in either: it is
+    shown, and nothing is meant to move there.
+    """
     if intents.ingress is Ingress.OFF:
-        return {"mode": str(intents.ingress), "links": [], "proposals": [], "missing": []}
+        return {"mode": str(intents.ingress), "links": [], "proposals": [], "missing": [], "closed": []}
     missing = {link.name: why for link in peering.links if (why := _unmeasured(link, demand, inventory))}
     links = [link for link in peering.links if link.name not in missing]
     own = [(router.name, prefix) for router in inventory.routers for prefix in router.prefixes]
-    advice = _advice(links, own, demand, peering)
+    closed = {each.peering_link for each in peering.egresses} - {each.peering_link for each in usable.egresses}
+    advice = _advice(links, own, demand, peering, closed)
     rows = [_row(link, index, advice) for index, link in enumerate(links)]
     order = sorted(range(len(rows)), key=lambda index: -float(rows[index]["inbound_mbps"] / rows[index]["limit_mbps"]))
     return {
@@ -44,6 +51,7 @@ def ingress(demand: DemandMatrix, peering: Peering, inventory: Inventory, intent
             for each in advice.proposals
         ],
         "missing": [f"{link}: {why}" for link, why in missing.items()],
+        "closed": sorted(closed.intersection(link.name for link in links)),
     }
 
 
@@ -57,7 +65,9 @@ def _unmeasured(link: PeeringLink, demand: DemandMatrix, inventory: Inventory) -
     return f"{link.node} tells no flows now" if link.node in demand.missing_exporters else ""
 
 
-def _advice(links: list[PeeringLink], own: list[tuple[str, Any]], demand: DemandMatrix, peering: Peering) -> Advice:
+def _advice(
+    links: list[PeeringLink], own: list[tuple[str, Any]], demand: DemandMatrix, peering: Peering, closed: set[str]
+) -> Advice:
     """Ask for advice; the last column is what goes to no prefix of ours: it is there, and cannot be moved."""
     row = {link.name: index for index, link in enumerate(links)}
     column = {each: index for index, each in enumerate(own)}
@@ -67,7 +77,7 @@ def _advice(links: list[PeeringLink], own: list[tuple[str, Any]], demand: Demand
             rates[row[each.peering_link], column.get((each.target, each.prefix), len(own))] += each.rate_mbps
     announced = np.zeros(rates.shape, np.bool_)
     for index, link in enumerate(links):
-        some = None if link.announced is None else frozenset(link.announced)
+        some = frozenset() if link.name in closed else None if link.announced is None else frozenset(link.announced)
         announced[index, :-1] = [some is None or prefix in some for _, prefix in own]
     isps = {isp.name: number for number, isp in enumerate(peering.isps)}
     return advise(

@@ -435,7 +435,10 @@ class ControlLoop:
             source = self._parts.demand
             documents["demand"] = report.demand(self._inputs.demand, source.counters, source.health)
             config = self._config
-            documents["ingress"] = ingress(self._inputs.demand, config.peering, config.inventory, config.intents)
+            usable = self._usable(config.peering)
+            documents["ingress"] = ingress(
+                self._inputs.demand, config.peering, usable, config.inventory, config.intents
+            )
         if self._parts.outside is not None:
             documents |= self._parts.outside.documents()
         return documents

@@ -14,7 +14,7 @@ from neto.model.peering import Peering
 from neto.settings.intents import load_intents
 from neto.settings.inventory import load_inventory, router_names
 from neto.settings.main import Latency, Mqtt, Settings
-from neto.settings.peering import load_peering
+from neto.settings.peering import load_peering, misplaced
 from neto.settings.schema import check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
 
@@ -146,7 +146,7 @@ def read_network(
     intents = attempt(lambda: load_intents(intents_path, routers))
     peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
     if outside and inventory and peering:
-        problems += _clashes(outside, inventory, peering)
+        problems += _clashes(outside, inventory, peering) + misplaced(outside, inventory, peering)
     if inventory and intents and peering and any(each.prefixes for each in intents.classes):
         problems += _parts(intents_path, inventory, intents, peering)
     return inventory, intents, peering, problems

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
 from neto.model.demand import Demand
+from neto.model.inventory import Inventory
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, Prefix, PrefixGroup
 from neto.settings.inventory import PrefixText
 from neto.settings.schema import Ipv4, Name, NonNegative, Positive, Section, check, duplicates, unknown
@@ -122,6 +123,22 @@ def _peering(read: _File) -> Peering:
         groups=tuple(PrefixGroup(group.name, group.prefixes) for group in read.prefix_group),
         egresses=tuple(Egress(e.prefix_group, e.peering_link, e.delay_us, e.loss) for e in read.egress),
     )
+
+
+def misplaced(path: Path, inventory: Inventory, peering: Peering) -> list[Problem]:
+    """Find what peering links say of prefixes and interfaces that the inventory has otherwise."""
+    file, problems = read_toml(path), []
+    ours = [str(prefix) for router in inventory.routers for prefix in router.prefixes]
+    for row, link in enumerate(peering.links):
+        strange = [str(prefix) for prefix in link.announced or () if str(prefix) not in ours]
+        problems += [
+            file.problem(("peering_link", row, "announced"), unknown("prefix of a router", prefix, ours))
+            for prefix in strange
+        ]
+        if link.interface is not None and link.interface in inventory.router[link.node].core_interfaces:
+            message = f"{link.interface} is one of {link.node}'s core_interfaces; accepted: one that leads out"
+            problems.append(file.problem(("peering_link", row, "interface"), message))
+    return problems
 
 
 def _references(file: TomlFile, read: _File, nodes: list[str]) -> list[Problem]:

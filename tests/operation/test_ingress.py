@@ -16,7 +16,7 @@ from neto.cli import tables
 from neto.lab.export import Exporter, Flow
 from neto.model.intent import Ingress, Intents, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
-from neto.model.peering import Isp, Peering, PeeringLink, PrefixGroup
+from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
 from neto.operation.ingress import ingress
 from neto.wire.demand_message import DemandMessage, Key, decode_window, encode_window
 from neto.wire.netflow import Decoder
@@ -112,7 +112,7 @@ def test_demand_is_the_same_while_only_one_of_two_collectors_knows_the_interface
 
 
 def test_a_link_with_too_much_is_told_with_one_change_that_brings_it_under_its_limit():
-    told = ingress(measured(), PEERING, INVENTORY, INTENTS)
+    told = ingress(measured(), PEERING, PEERING, INVENTORY, INTENTS)
     rows = {row["peering_link"]: row for row in told["links"]}
     assert [row["peering_link"] for row in told["links"]] == ["nyc-a", "nyc-b", "lon-a"]  # the fullest first
     nyc = rows["nyc-a"]
@@ -128,24 +128,36 @@ def test_a_link_with_too_much_is_told_with_one_change_that_brings_it_under_its_l
 
 def test_what_only_one_link_announces_is_left_there():
     links = tuple(replace(each, announced=() if each.name != "nyc-a" else None) for each in PEERING.links)
-    told = ingress(measured(), replace(PEERING, links=links), INVENTORY, INTENTS)
+    told = ingress(measured(), replace(PEERING, links=links), PEERING, INVENTORY, INTENTS)
     assert (told["proposals"], told["links"][0]["state"]) == ([], "stays over")
 
 
 def test_a_link_whose_border_is_silent_is_not_measured_and_nothing_is_sent_to_it():
     silent = replace(measured(), missing_exporters=frozenset({"lon"}))
-    told = ingress(silent, PEERING, INVENTORY, INTENTS)
+    told = ingress(silent, PEERING, PEERING, INVENTORY, INTENTS)
     assert "lon-a: lon tells no flows now" in told["missing"]
     assert told["proposals"] == []  # nyc-b has no room for what would have to move
 
 
+def test_nothing_is_sent_to_a_link_that_is_closed():
+    """It carries little just because it is, so it would look like the one with most room."""
+    group = PEERING.groups[0].name
+    listed = replace(PEERING, egresses=tuple(Egress(group, each.name, 1.0) for each in PEERING.links))
+    usable = replace(listed, egresses=tuple(each for each in listed.egresses if each.peering_link != "lon-a"))
+    told = ingress(measured(), listed, usable, INVENTORY, INTENTS)
+    lon = next(row for row in told["links"] if row["peering_link"] == "lon-a")
+    assert (lon["inbound_mbps"], lon["after_mbps"], lon["most_mbps"]) == (10.0, 10.0, 10.0)
+    assert (told["proposals"], told["closed"]) == ([], ["lon-a"])
+    assert ingress(measured(), listed, listed, INVENTORY, INTENTS)["proposals"]
+
+
 def test_advice_can_be_off():
-    assert ingress(measured(), PEERING, INVENTORY, replace(INTENTS, ingress=Ingress.OFF))["links"] == []
+    assert ingress(measured(), PEERING, PEERING, INVENTORY, replace(INTENTS, ingress=Ingress.OFF))["links"] == []
 
 
 @pytest.mark.parametrize("mode", list(Ingress))
 def test_people_see_links_changes_and_what_is_missing(mode):
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(tables.ingress(ingress(measured(), PEERING, INVENTORY, replace(INTENTS, ingress=mode))))
+    console.print(tables.ingress(ingress(measured(), PEERING, PEERING, INVENTORY, replace(INTENTS, ingress=mode))))
     text = console.export_text()
     assert ("off" in text) if mode is Ingress.OFF else ("130" in text and "64500:80" in text and "fra-b" in text)

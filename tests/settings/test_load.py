@@ -150,6 +150,27 @@ def test_good_files_load(config):
         ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
         ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
         ("peering.toml", "192.0.2.0/24", "10.1.0.0/18", r"peering.toml:12: .*already originated by lon1"),
+        ("peering.toml", "= 1000", "= 1000\ninterface = 0", r"peering.toml:10: .*interface: 0 is out of range"),
+        (
+            "peering.toml",
+            "[[prefix_group]]",
+            "".join(
+                f'[[peering_link]]\nname = "{name}"\nnode = "lon1"\nisp = "isp-a"\ncapacity_mbps = 1\ninterface = 5\n'
+                for name in ("two", "three")
+            )
+            + "[[prefix_group]]",
+            r"peering.toml:21: peering_link\[3\]\.interface: 5 of lon1 already is two's",
+        ),
+        ("peering.toml", "= 1000", "= 1000\ninbound_limit_mbps = 0", r"peering.toml:10: .*limit_mbps: 0"),
+        ("peering.toml", "= 1000", '= 1000\nlower_community = "64500:65536"', r"peering.toml:10: .*is no community"),
+        ("peering.toml", "= 1000", '= 1000\nlower_community = "80"', r"peering.toml:10: .*is no community"),
+        (
+            "peering.toml",
+            "= 1000",
+            '= 1000\nannounced = ["10.1.0.0/18", "10.9.0.0/18"]',
+            r"peering.toml:10: .*announced: '10\.9\.0\.0/18' is no prefix of a router .*; accepted: 10\.1\.0\.0/18",
+        ),
+        ("intents.toml", "headroom", 'ingress = "apply"\nheadroom', r"intents.toml:2: ingress: .*advise"),
         (
             "peering.toml",
             "delay_us",
@@ -183,6 +204,14 @@ def test_demands_in_the_daemons_peering_file_are_refused(config):
     peering, demands = load_offline(path, ["lon1"])
     assert demands[0].target == "eyeballs"
     assert peering.groups[0].name == "eyeballs"
+
+
+def test_a_peering_links_interface_is_none_inside_the_wan(config):
+    edit(config, "inventory.toml", 'dialect = "lab"', 'dialect = "lab"\ncore_interfaces = [8, 9]')
+    edit(config, "peering.toml", "= 1000", "= 1000\ninterface = 9")
+    assert problems(config) == [
+        "peering.toml:10: peering_link[1].interface: 9 is one of lon1's core_interfaces; accepted: one that leads out"
+    ]
 
 
 def test_leaves_need_a_broker_and_what_it_needs_is_named_with_its_line(config):
