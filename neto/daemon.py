@@ -37,7 +37,7 @@ from neto.settings.broker import broker
 from neto.settings.load import Config, load_config
 from neto.store.protocol import Store
 from neto.store.sqlite import open_store
-from neto.wire.exabgp import Event, ExaBgpConfig, Family, Neighbor, PeerDown, PeerUp, RawUpdate
+from neto.wire.exabgp import Event, ExaBgpConfig, Family, Neighbor, PeerDown, PeerUp, RawOpen, RawUpdate
 
 GOODBYE_S = 10.0  # for routers to take the withdrawals when we are told to stop
 DATABASE = "neto.db"
@@ -123,7 +123,12 @@ class Leader:
         self._borders = borders(config, lambda: self._nudge("routes"))
         community = f"{settings.bgp.asn}:{settings.bgp.community}"
         self._devices = DeviceAgents(config.inventory.routers, ssh_settings(config), community)
-        self._exabgp = ExaBgp(exabgp_config(config), settings.state_dir / "exabgp", self._on_event)
+        self._exabgp = ExaBgp(
+            exabgp_config(config),
+            settings.state_dir / "exabgp",
+            self._on_event,
+            room=self._borders.room if self._borders else None,
+        )
         self._routes = RouteAgent(
             self._exabgp,
             config.inventory.routers,
@@ -253,6 +258,8 @@ class Leader:
         """Pass what exabgp says to whom it concerns: a router can be a speaker as well."""
         now = time.monotonic()
         speaks = event.address in self._speakers
+        if self._borders is not None:
+            self._borders.session(event)
         match event:
             case PeerUp():
                 if speaks:
@@ -265,6 +272,8 @@ class Leader:
             case RawUpdate():
                 if speaks:
                     self._topology.raw_update(event.address, event.body, now)
+                return
+            case RawOpen():
                 return
         if event.address in self._headends:  # a speaker's session alone changes nothing until the topology does
             self._nudge(f"session {event.address}")
@@ -322,10 +331,12 @@ def demand_source(config: Config, term: int) -> NetflowAgent | Root:
 def borders(config: Config, on_change: Callable[[], None]) -> Borders | None:
     """Listen to border routers and probes; None where there are none."""
     settings = config.settings
-    if settings.bmp is None and settings.latency is None:
+    if settings.bmp is None and settings.ibgp is None and settings.latency is None:
         return None
+    addresses = {router.name: router.bgp_address for router in config.inventory.routers}
     by_mqtt = settings.mqtt if settings.latency and settings.latency.mqtt else None
-    sources = Sources(settings.bgp, settings.bmp, settings.latency, broker(by_mqtt) if by_mqtt else None)
+    mqtt = broker(by_mqtt) if by_mqtt else None
+    sources = Sources(settings.bgp, settings.bmp, settings.latency, mqtt, settings.ibgp, addresses)
     return Borders(sources, config.peering, on_change)
 
 
@@ -350,11 +361,16 @@ def exabgp_config(config: Config) -> ExaBgpConfig:
         families.setdefault((router.bgp_address, router.bgp_port), set()).add(Family.IPV4_UNICAST)
     for speaker in config.settings.bgpls.speaker:
         families.setdefault((speaker.address, speaker.port), set()).add(Family.LINK_STATE)
+    names = {router.name for router in config.settings.ibgp.router} if config.settings.ibgp else set()
+    tellers = {router.bgp_address for router in config.inventory.routers if router.name in names}
     return ExaBgpConfig(
         asn=bgp.asn,
         router_id=bgp.router_id,
         local_address=bgp.local_address,
-        neighbors=tuple(Neighbor(address, port, frozenset(told)) for (address, port), told in families.items()),
+        neighbors=tuple(
+            Neighbor(address, port, frozenset(told), add_path=address in tellers)
+            for (address, port), told in families.items()
+        ),
         hold_time_s=bgp.hold_time_s,
         graceful_restart_s=bgp.graceful_restart_s,
     )

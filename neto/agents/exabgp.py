@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -31,6 +31,7 @@ from neto.wire.exabgp import (
     ExaBgpConfig,
     PeerDown,
     PeerUp,
+    RawUpdate,
     environment,
     nothing,
     render,
@@ -70,11 +71,19 @@ class ExaBgp:
     ends, not the process.
     """
 
-    def __init__(self, config: ExaBgpConfig, directory: Path, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        config: ExaBgpConfig,
+        directory: Path,
+        on_event: Callable[[Event], None],
+        *,
+        room: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Build it.
 
         directory: for its configuration and socket; made when it is not there, its content is ours.
-        on_event: called in the loop for every session up or down and every UPDATE received.
+        on_event: called in the loop for every session up or down and every OPEN and UPDATE received.
+        room: awaited before more is heard of exabgp, by whoever is behind with what was.
         """
         self.config = config
         self.directory = directory.absolute()
@@ -82,6 +91,7 @@ class ExaBgp:
         self.up: set[str] = set()  # addresses of neighbors whose session is established
         self.counters: Counter[str] = Counter()
         self._on_event = on_event
+        self._room = room
         self._link: Link | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -187,7 +197,7 @@ class ExaBgp:
             async with asyncio.timeout(START_S):
                 connection = await self._accept(listener, child.pid)
             reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_LINE)
-            self._link = link = Link(reader, writer, self._note, self.counters)
+            self._link = link = Link(reader, writer, self._note, self.counters, self._room)
             self.ready.set()
             _log.info("exabgp.ready", pid=child.pid, neighbors=len(self.config.neighbors))
             async with asyncio.TaskGroup() as both:
@@ -239,7 +249,7 @@ class ExaBgp:
                 self.counters["sessions_down"] += 1
                 if not self.up:
                     self._all_down.set()
-            case _:
+            case RawUpdate():
                 self.counters["updates"] += 1
         self._on_event(event)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
@@ -12,6 +13,7 @@ from neto.errors import DeviceError, DeviceTimeoutError, WireError
 from neto.wire.exabgp import Ack, Event, check_command, parse_line
 
 EXABGP = "exabgp"  # the device that its errors name
+SLICE_S = 0.005  # of lines heard one after another
 WINDOW = 100  # commands under way at once
 DEADLINE_S = 20.0  # for a window to be answered; an exabgp that takes longer sends no KEEPALIVE either
 MAX_LINE = 1 << 20  # octets; the largest UPDATE is 131,070 hexadecimal digits
@@ -36,19 +38,28 @@ class Link:
         writer: asyncio.StreamWriter,
         on_event: Callable[[Event], None],
         counters: Counter[str],
+        room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Build it. room: awaited before each line is read; what is not read yet waits in the helper."""
         self._reader = reader
         self._writer = writer
         self._on_event = on_event
         self._counters = counters
+        self._room = room
         self._answers: deque[asyncio.Future[bool]] = deque()
         self._turn = asyncio.Lock()
 
     async def serve(self) -> None:
         """Hear exabgp out. Returns once the connection is closed, from either side."""
         try:
+            turn_s = time.monotonic()
             while line := await self._reader.readline():
                 self._hear(line)
+                if self._room is not None:
+                    await self._room()
+                if time.monotonic() - turn_s > SLICE_S:
+                    await asyncio.sleep(0)  # what was there already does not let anybody else in
+                    turn_s = time.monotonic()
         except (ConnectionError, ValueError) as error:  # ValueError: a line longer than MAX_LINE
             _log.warning("exabgp.link_broken", error=str(error))
         finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neto.agents.monitoring.bmp import BmpAgent
 from neto.agents.monitoring.exits import RibCopy, RouteTable, copy, route_table
+from neto.agents.monitoring.ibgp import IbgpAgent, Teller
 from neto.agents.monitoring.latency import LatencyRules, LatencySamples, LatencyTable
 from neto.agents.monitoring.probes import Probes
 from neto.agents.monitoring.rib import Rib
@@ -18,7 +19,8 @@ from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink
 from neto.operation import outside
 from neto.operation.damping import Damping
-from neto.settings.main import Bgp, Bmp, Latency
+from neto.settings.main import Bgp, Bmp, Ibgp, Latency
+from neto.wire.exabgp import Event
 
 _SHOWN_GROUPS = 50
 
@@ -31,6 +33,8 @@ class Sources:
     bmp: Bmp | None
     latency: Latency | None
     broker: Broker | None  # for samples by MQTT
+    ibgp: Ibgp | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)  # of routers' BGP sessions, by name
 
 
 class Borders:
@@ -41,21 +45,28 @@ class Borders:
 
     def __init__(self, sources: Sources, listed: Peering, on_change: Callable[[], None]) -> None:
         self._sources = sources
-        bmp, latency = sources.bmp, sources.latency or Latency()
+        bmp, ibgp, latency = sources.bmp, sources.ibgp, sources.latency or Latency()
+        trust = bmp or Bmp()
+        self._rib: Rib | None = None
         self._bmp: BmpAgent | None = None
-        if bmp is not None:
-            rib = Rib(
+        self._ibgp: IbgpAgent | None = None
+        if bmp is not None or ibgp is not None:
+            self._rib = rib = Rib(
                 sources.bgp.asn,
                 sources.bgp.community,
-                stale_ttl_s=bmp.stale_ttl_s,
-                quiet_s=bmp.quiet_s,
-                settle_s=bmp.settle_s,
+                stale_ttl_s=trust.stale_ttl_s,
+                quiet_s=trust.quiet_s,
+                settle_s=trust.settle_s,
             )
-            routers = {router.address: router.name for router in bmp.router}
-            self._bmp = BmpAgent((bmp.listen.address, bmp.listen.port), routers, rib, on_change)
-        trust = bmp or Bmp()
+            if bmp is not None and (bmp.router or ibgp is None):
+                routers = {router.address: router.name for router in bmp.router}
+                self._bmp = BmpAgent((bmp.listen.address, bmp.listen.port), routers, rib, on_change)
+            if ibgp is not None:
+                tellers = {sources.addresses[each.name]: Teller(each.name, each.single) for each in ibgp.router}
+                self._ibgp = IbgpAgent(sources.bgp.asn, tellers, rib, on_change)
+        by_bgp = ibgp.router if ibgp is not None else ()
         self._exits = outside.Exits(
-            frozenset(router.name for router in trust.router),
+            frozenset([*(router.name for router in trust.router), *(router.name for router in by_bgp)]),
             outside.RouteTrust(trust.max_loss / 100, trust.stale_ttl_s, trust.settle_s + trust.quiet_s),
             time.monotonic(),
         )
@@ -85,6 +96,8 @@ class Borders:
         async with asyncio.TaskGroup() as work:
             if self._bmp is not None:
                 work.create_task(self._bmp.run(), name="bmp")
+            if self._ibgp is not None:
+                work.create_task(self._ibgp.run(), name="ibgp")
             if latency is not None and latency.listen is not None:
                 token = await asyncio.to_thread(_token, latency)
                 address = (latency.listen.address, latency.listen.port)
@@ -94,12 +107,22 @@ class Borders:
             if latency is not None and self._sources.broker is not None:
                 work.create_task(self._probes.subscribe(self._sources.broker, "neto-latency"), name="latency by MQTT")
 
+    def session(self, event: Event) -> None:
+        """Take what happened in a BGP session."""
+        if self._ibgp is not None:
+            self._ibgp.take(event)
+
+    async def room(self) -> None:
+        """Wait until there is room for more of what happens in BGP sessions."""
+        if self._ibgp is not None:
+            await self._ibgp.room()
+
     async def hear(self, listed: Peering, now: float) -> None:
         """Take what was told until now (unix seconds), for the peering that the operator lists."""
         if listed is not self._listed:
             self._listed = listed
             self._samples.reload(listed)
-        told = copy(self._bmp.rib) if self._bmp is not None else None
+        told = copy(self._rib) if self._rib is not None else None
         await asyncio.to_thread(self._decide, listed, told, self._samples.copy(), now)
 
     def _decide(self, listed: Peering, told: RibCopy | None, samples: LatencySamples, now: float) -> None:
@@ -133,21 +156,22 @@ class Borders:
         """What is not as it should be."""
         lost = (f"{group} through {link}: probes are lost" for link, group in sorted(self._failing))
         held = (f"{group} through {link}: probes were lost too often" for link, group in sorted(self._held))
-        return (*self._exits.doubts, *lost, *held)
+        silent = self._ibgp.problems if self._ibgp is not None else ()
+        return (*self._exits.doubts, *silent, *lost, *held)
 
     @property
     def peers(self) -> list[dict[str, object]]:
-        """Every BMP session, for people."""
-        if self._bmp is None or self._sources.bmp is None:
-            return []
+        """Every session in which a border tells its routes, for people."""
+        rows: list[tuple[str, str, str, bool]] = []
+        if self._bmp is not None and self._sources.bmp is not None:
+            up = self._bmp.up
+            rows += [(router.name, "bmp", router.address, router.name in up) for router in self._sources.bmp.router]
+        if self._ibgp is not None and self._sources.ibgp is not None:
+            names, addresses, up = [r.name for r in self._sources.ibgp.router], self._sources.addresses, self._ibgp.up
+            rows += [(name, "routes by ibgp", addresses[name], name in up) for name in names]
         return [
-            {
-                "peer": router.name,
-                "kind": "bmp",
-                "address": router.address,
-                "state": "up" if router.name in self._bmp.up else "down",
-            }
-            for router in self._sources.bmp.router
+            {"peer": name, "kind": kind, "address": address, "state": "up" if is_up else "down"}
+            for name, kind, address, is_up in rows
         ]
 
     def documents(self) -> dict[str, object]:
@@ -163,6 +187,9 @@ class Borders:
 
     def _counters(self) -> dict[str, int]:
         told = self._bmp.counters if self._bmp is not None else {}
+        if self._rib is not None and self._ibgp is not None:
+            told |= {f"rib_{name}": count for name, count in self._rib.counters.items()}
+            told |= {f"ibgp_{name}": count for name, count in self._ibgp.counters.items()}
         return {**told, "tables_refused": self._exits.refused}
 
 

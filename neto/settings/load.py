@@ -68,7 +68,7 @@ def _latency_files(latency: Latency, base: Path) -> Latency:
 
 
 def _tellers(path: Path, settings: Settings, inventory: Inventory) -> list[Problem]:
-    """Find BMP routers that are no routers of ours or share an address, and samples that no broker brings."""
+    """Find borders that are no routers of ours, share an address or tell twice, and samples that no broker brings."""
     file = read_toml(path)
     problems = []
     routers = settings.bmp.router if settings.bmp else ()
@@ -79,6 +79,16 @@ def _tellers(path: Path, settings: Settings, inventory: Inventory) -> list[Probl
         for row, router in enumerate(routers)
         if router.name not in inventory.router
     ]
+    by_bmp = {router.name for router in routers}
+    tellers = settings.ibgp.router if settings.ibgp else ()
+    problems += duplicates(file, ("ibgp", "router"), "name", [router.name for router in tellers])
+    for row, teller in enumerate(tellers):
+        if teller.name not in inventory.router:
+            message = unknown("router", teller.name, list(inventory.router))
+            problems.append(file.problem(("ibgp", "router", row, "name"), message))
+        elif teller.name in by_bmp:
+            message = f"{teller.name!r} tells its routes by BMP already; accepted: one of the two"
+            problems.append(file.problem(("ibgp", "router", row, "name"), message))
     if settings.latency and settings.latency.mqtt and settings.mqtt is None:
         problems.append(file.problem(("latency", "mqtt"), "needs a broker; accepted: with a table [mqtt]"))
     return problems

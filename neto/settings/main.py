@@ -114,6 +114,19 @@ class Bmp(Section):
     max_loss: Percent = 50.0  # % of a peer's prefixes withdrawn at once that are not believed
 
 
+class IbgpRouter(Section):
+    """A border router that announces its routes in the session that we open to it."""
+
+    name: str  # in the inventory
+    single: bool = False  # true: it may send one route for a prefix only, its best external one
+
+
+class Ibgp(Section):
+    """Routes of the borders by iBGP. How long they count, and how much of them may go at once, is said in [bmp]."""
+
+    router: tuple[IbgpRouter, ...] = Field(min_length=1, strict=False)
+
+
 class Latency(Section):
     """Latency samples, and when they move anything. Files are relative to neto.toml."""
 
@@ -206,6 +219,7 @@ class Settings(Section):
     netflow: Netflow = Netflow()
     mqtt: Mqtt | None = None  # needed where there are netflow.leaves, or latency.mqtt
     bmp: Bmp | None = None
+    ibgp: Ibgp | None = None
     latency: Latency | None = None
     controller: Controller = Controller()
     safety: Safety = Safety()

@@ -19,7 +19,7 @@ import msgspec
 from neto.errors import WireError
 from neto.model.sr import Route, RouteKey
 
-UPDATE = 2  # message type (RFC 4271 §4.1)
+OPEN, UPDATE = 1, 2  # message types (RFC 4271 §4.1)
 MAX_TWO_OCTET_AS = 0xFFFF
 MAX_UINT32 = 0xFFFFFFFF
 PROCESS = "neto"  # exabgp's name for our helper
@@ -39,6 +39,7 @@ class Neighbor:
     address: str
     port: int
     families: frozenset[Family]
+    add_path: bool = False  # several routes for a prefix are welcome (RFC 7911), and its OPEN is told
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,21 @@ class RawUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class RawOpen:
+    """An OPEN message as received, without its 19-octet header; it comes before the `PeerUp` of its session."""
+
+    address: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """The answer to one command. True says parsed and queued, no more."""
 
     ok: bool
 
 
-Event = PeerUp | PeerDown | RawUpdate
+Event = PeerUp | PeerDown | RawUpdate | RawOpen
 
 
 class _Message(msgspec.Struct):
@@ -145,8 +154,14 @@ def _event(line: _Line) -> Event | None:
         case "state", "down":
             return PeerDown(neighbor.address.peer, neighbor.reason)
         case "update", _ if neighbor.message and neighbor.message.category == UPDATE:
-            return RawUpdate(neighbor.address.peer, binascii.unhexlify(neighbor.message.body.removeprefix("0x")))
+            return RawUpdate(neighbor.address.peer, _octets(neighbor.message))
+        case "open", _ if neighbor.message and neighbor.message.category == OPEN:
+            return RawOpen(neighbor.address.peer, _octets(neighbor.message))
     return None
+
+
+def _octets(message: _Message) -> bytes:
+    return binascii.unhexlify(message.body.removeprefix("0x"))
 
 
 def render(config: ExaBgpConfig, helper: Sequence[str]) -> str:
@@ -190,7 +205,9 @@ def _neighbor(config: ExaBgpConfig, neighbor: Neighbor) -> list[str]:
         "        extended-message enable;",
         "        route-refresh disable;",
         f"        graceful-restart {config.graceful_restart_s if graceful else 'disable'};",
+        f"        add-path {'receive' if neighbor.add_path else 'disable'};",
         "    }",
+        *(["    add-path {", f"        {Family.IPV4_UNICAST};", "    }"] if neighbor.add_path else []),
         "    family {",
         *(f"        {family};" for family in sorted(neighbor.families)),
         "    }",
@@ -200,6 +217,7 @@ def _neighbor(config: ExaBgpConfig, neighbor: Neighbor) -> list[str]:
         "        receive {",
         "            packets;",
         "            update;",
+        *(["            open;"] if neighbor.add_path else []),
         "        }",
         "    }",
         "}",

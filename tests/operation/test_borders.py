@@ -15,8 +15,21 @@ from rich.console import Console
 from neto.cli import tables
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
 from neto.operation.borders import Borders, Sources
-from neto.settings.main import Bgp, Bmp, Latency
-from tests.wire.bgp.octets import attributes, bmp, monitoring, nlri, peer, peer_up, tlv, update
+from neto.settings.main import Bgp, Bmp, Ibgp, Latency
+from neto.wire.exabgp import PeerDown, PeerUp, RawOpen, RawUpdate
+from tests.wire.bgp.octets import (
+    ADD_PATH_SENDS,
+    AS4,
+    attributes,
+    bmp,
+    monitoring,
+    nlri,
+    open_body,
+    peer,
+    peer_up,
+    tlv,
+    update,
+)
 
 BMP_PORT, HTTP_PORT = 17991, 17992
 LISTED = Peering(
@@ -171,3 +184,34 @@ async def test_an_exit_whose_probes_are_lost_again_is_held_down_once_they_are_an
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def test_exits_follow_the_routes_that_borders_announce_to_us():
+    ibgp = Ibgp.model_validate({"router": [{"name": "b1"}, {"name": "b2"}]})
+    addresses = {"b1": "127.0.9.1", "b2": "127.0.9.2"}
+    borders = Borders(Sources(BGP, Bmp(quiet_s=0.5), None, None, ibgp, addresses), LISTED, lambda: None)
+    task = asyncio.create_task(borders.run())
+    for address in addresses.values():
+        borders.session(RawOpen(address, open_body(capabilities=AS4 + ADD_PATH_SENDS)))
+        borders.session(PeerUp(address))
+        borders.session(RawUpdate(address, update(attributes(), nlri("198.51.100.0/24", 1))))
+        borders.session(RawUpdate(address, update(attributes(), nlri("198.18.0.0/15", 2))))
+        borders.session(RawUpdate(address, update()))
+    await borders.room()
+    await until(borders, lambda: all(link["prefixes"] == 2 for link in borders.documents()["routes"]["links"]))
+    assert open_(borders) == {"l1": 1000.0, "l2": 2000.0}
+    assert [(row["peer"], row["kind"], row["state"]) for row in borders.peers] == [
+        ("b1", "routes by ibgp", "up"),
+        ("b2", "routes by ibgp", "up"),
+    ]
+    borders.session(RawUpdate("127.0.9.1", update(withdrawn=nlri("198.51.100.0/24", 1))))
+    await until(borders, lambda: open_(borders) == {"l2": 2000.0})
+    borders.session(RawUpdate("127.0.9.2", update(withdrawn=nlri("198.51.100.0/24", 1) + nlri("198.18.0.0/15", 2))))
+    await until(borders, lambda: "l2: its BGP session is down" in borders.doubts)
+    borders.session(PeerDown("127.0.9.1", "reset"))
+    assert borders.peers[0]["state"] == "down"
+    counters = borders.documents()["routes"]["counters"]
+    assert (counters["ibgp_updates"], counters["rib_withdrawals"]) == (8, 3)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -285,6 +285,17 @@ def test_borders_and_probes_that_cannot_be_are_named_with_their_lines(config):
     ]
 
 
+def test_a_border_that_announces_its_routes_is_a_router_and_tells_them_no_other_way(config):
+    rows = "".join(f'[[ibgp.router]]\nname = "{name}"\n' for name in ("lon1", "lon2", "lon2"))
+    config.write_text(config.read_text() + TELLERS + rows)
+    assert problems(config) == [
+        "neto.toml:21: ibgp.router[3].name: 'lon2' is already named on line 19",
+        "neto.toml:17: ibgp.router[1].name: 'lon1' tells its routes by BMP already; accepted: one of the two",
+        "neto.toml:19: ibgp.router[2].name: 'lon2' is no router (did you mean lon1?); accepted: lon1",
+        "neto.toml:21: ibgp.router[3].name: 'lon2' is no router (did you mean lon1?); accepted: lon1",
+    ]
+
+
 def test_files_of_samples_are_relative_to_the_settings(config):
     config.write_text(config.read_text() + TELLERS + '[latency]\ncsv = "samples.csv"\ntoken_file = "token"\n')
     settings = load_config(config).settings

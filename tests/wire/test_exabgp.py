@@ -18,6 +18,7 @@ from neto.wire.exabgp import (
     Neighbor,
     PeerDown,
     PeerUp,
+    RawOpen,
     RawUpdate,
     announce,
     check_command,
@@ -113,6 +114,11 @@ def test_what_is_not_one_line_of_ascii_is_no_command(line):
             b'{ "category": 2, "header": "0xFF", "body": "0x00000006900F00034004" }  } }',
             RawUpdate("127.0.2.1", bytes.fromhex("00000006900f00034004")),
         ),
+        (
+            HEAD + b'"type": "open", ' + PEER + b'"direction": "receive", "message": '
+            b'{ "category": 1, "header": "0xFF", "body": "0x04FDE8" }  } }',
+            RawOpen("127.0.2.1", bytes.fromhex("04fde8")),
+        ),
         (HEAD + b'"type": "notification", "notification": "shutdown" }', None),
     ],
 )
@@ -166,6 +172,17 @@ def test_graceful_restart_is_asked_of_route_sessions_only():
     assert "manual-eor true;" in routes
     assert "graceful-restart disable;" in topology
     assert "manual-eor false;" in topology
+
+
+def test_several_routes_for_a_prefix_are_taken_of_ipv4_where_they_are_welcome_and_nowhere_else():
+    both = replace(NYC, families=frozenset(Family), add_path=True)
+    text = render(ExaBgpConfig(65000, "10.0.0.9", "127.0.0.1", (both, LS)), ["/bin/relay"])
+    welcome, not_welcome = text.split("neighbor 127.0.1.1 {")[1].split("neighbor 127.0.2.1 {")
+    assert "add-path receive;" in welcome
+    assert "add-path { ipv4 unicast; }" in " ".join(welcome.split())
+    assert "open;" in welcome
+    assert "add-path disable;" in not_welcome
+    assert "open;" not in not_welcome
 
 
 @pytest.mark.parametrize("word", ['/a"b', "/a\\b", "/a'b", "/a\nb", "/ä", ""])

@@ -67,6 +67,7 @@ class Source:
     address: str
     bgp_id: str
     internal: bool  # iBGP
+    itself: bool = False  # the router itself, to us: its eBGP routes are those that bear no ORIGINATOR_ID
 
 
 def best_rows(
@@ -80,29 +81,32 @@ def best_rows(
     candidates: (tables, prefixes), row of the attributes or -1; tables of one border. interior: IGP metric from the
     border to next hops; one that is missing in it cannot be reached by iBGP (RFC 4271 §9.1.2.1). None: all are near.
 
-    Age of a route does not count, so routers must compare identifiers as the RFC has it (`compare-routerid`).
+    Age of a route does not count, so routers must compare identifiers as the RFC has it (`compare-routerid`). A router
+    that tells its routes itself does not say whose they are: where identifiers would decide, its lowest next hop does.
     """
     if not len(sources):
         return np.full(candidates.shape[1], -1, np.int32)
     there = candidates >= 0
-    internal = np.array([source.internal for source in sources])[:, None]
+    told = columns.originator[candidates]
+    itself = np.array([source.itself for source in sources])[:, None]
+    internal = np.array([source.internal for source in sources])[:, None] & ~(itself & (told < 0))
     metric = np.zeros(candidates.shape, np.float64)
     if interior is not None:
         by_hop = np.array([interior.get(hop, np.inf) for hop in columns.hops], np.float64)
         metric = np.where(internal & there, by_hop[columns.hop[candidates]], 0.0)
         there &= np.isfinite(metric)
-    told = columns.originator[candidates]
     ids = np.array([int(ip_address(source.bgp_id)) for source in sources], np.int64)[:, None]
     addresses = _ranks([ip_address(source.address).packed for source in sources])[:, None]
     _keep_least(there, -columns.local_pref[candidates])
     _keep_least(there, columns.path_length[candidates])
     _keep_least(there, columns.origin[candidates])
     _strike_med(there, columns.med[candidates], columns.neighbor_as[candidates])
-    _keep_least(there, np.broadcast_to(internal, there.shape).astype(np.int64))
+    _keep_least(there, internal.astype(np.int64))
     _keep_least(there, metric)
     _keep_least(there, np.where(told >= 0, told, ids))
     _keep_least(there, columns.clusters[candidates])
-    _keep_least(there, np.broadcast_to(addresses, there.shape))
+    hops = _ranks([ip_address(hop).packed for hop in columns.hops])
+    _keep_least(there, np.where(itself, hops[columns.hop[candidates]], addresses))
     return np.where(there.any(axis=0), there.argmax(axis=0), -1).astype(np.int32)
 
 

@@ -1,7 +1,8 @@
 """From tables of routes to what can leave where: the best path of every border, exits of every prefix, groups.
 
-An exit is an eBGP table whose peer is the far end of a peering link. Prefixes with the same origin AS and the same
-set of exits are one group: whatever is decided for one of them is as good for the others.
+An exit is an eBGP table whose peer is the far end of a peering link; of what a border tells us itself, it is a route
+whose next hop is that far end. Prefixes with the same origin AS and the same set of exits are one group: whatever is
+decided for one of them is as good for the others.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from neto.agents.monitoring.bestpath import Columns, Rows, Source, best_rows
-from neto.agents.monitoring.rib import NONE, Identity, Rib, Table
+from neto.agents.monitoring.rib import NONE, PATH_BITS, Identity, Rib, Table
 from neto.model.peering import PeeringLink, Prefix
 from neto.wire.bgp import Attributes, covering_keys, prefix_of
 from neto.wire.bmp import View
+
+MOST_PATHS = 64  # of a prefix in one table; those with the lowest identifiers
 
 Bools = npt.NDArray[np.bool_]
 
@@ -53,7 +56,8 @@ def copy(rib: Rib) -> RibCopy:
         for table in tables:
             told = _matrix(table, size)
             rows += told
-            sources += [Source(table.peer.address, table.peer.bgp_id, table.internal)] * len(told)
+            source = Source(table.peer.address, table.peer.bgp_id, table.internal, table.view is None)
+            sources += [source] * len(told)
         matrix = np.stack(rows) if rows else np.empty((0, size), np.int32)
         borders[name] = BorderRoutes(tuple(sources), matrix, border.up, border.changed_s)
     return RibCopy(tuple(rib.prefixes.values), tuple(rib.attributes.values), borders, rib.changes)
@@ -66,18 +70,21 @@ def _preferred(tables: Sequence[Table]) -> list[Table]:
 
 def _matrix(table: Table, size: int) -> list[Rows]:
     """Return the table as rows of candidates: one, or as many as the prefix with most paths has."""
+    row = np.full(size, NONE, np.int32)
+    told = np.array(table.rows, np.int32)
+    row[: len(told)] = told[:size]
     if not table.more:
-        row = np.full(size, NONE, np.int32)
-        told = np.array(table.rows, np.int32)
-        row[: len(told)] = told[:size]
         return [row]
-    layers: list[Rows] = []
-    for prefix, paths in table.more.items():
-        for layer, path_id in enumerate(sorted(paths)):
-            if layer == len(layers):
-                layers.append(np.full(size, NONE, np.int32))
-            layers[layer][prefix] = paths[path_id]
-    return layers
+    keys = np.fromiter(table.more, np.int64, len(table.more))
+    order = np.argsort(keys)
+    prefixes = keys[order] >> PATH_BITS
+    attributes = np.fromiter(table.more.values(), np.int32, len(keys))[order]
+    first = np.concatenate(([0], np.flatnonzero(np.diff(prefixes)) + 1))
+    place = np.arange(len(keys)) - np.repeat(first, np.diff(np.append(first, len(keys))))  # among those of the prefix
+    layers = np.full((min(int(place.max()) + 1, MOST_PATHS), size), NONE, np.int32)
+    held = place < MOST_PATHS
+    layers[place[held], prefixes[held]] = attributes[held]
+    return [*([row] if (row != NONE).any() else []), *layers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,14 +166,15 @@ def route_table(
         else:
             best[name] = chosen
         for row, source in enumerate(border.sources):
-            there = candidates[row] >= 0
             for column, link in enumerate(links):
-                if not source.internal and (link.node, link.peer_address) == (name, source.address):
-                    heard.add(link.name)
-                    exits[:, column] |= there
-                    said = origins[candidates[row]]
-                    origin = np.where(there & (origin < 0), said, origin)
-                    origin = np.where(there & (origin != said), 0, origin)
+                there = _through(link, name, source, candidates[row], columns)
+                if there is None:
+                    continue
+                heard.add(link.name)
+                exits[:, column] |= there
+                said = origins[candidates[row]]
+                origin = np.where(there & (origin < 0), said, origin)
+                origin = np.where(there & (origin != said), 0, origin)
     return RouteTable(
         keys=tuple(told.keys[row] or 0 for row in order),
         links=names,
@@ -176,3 +184,19 @@ def route_table(
         attributes=told.attributes,
         told=frozenset(heard),
     )
+
+
+def _through(link: PeeringLink, border: str, source: Source, candidates: Rows, columns: Columns) -> Bools | None:
+    """Tell which routes of a row of candidates leave through a link, (prefixes,); None when its peer tells none here.
+
+    A border that tells its routes itself does not say which of its sessions are up: a peer with no route is not there.
+    """
+    if link.node != border or not link.peer_address:
+        return None
+    there = candidates >= 0
+    if not source.itself:
+        return there if not source.internal and link.peer_address == source.address else None
+    if link.peer_address not in columns.hops or not there.any():
+        return None
+    there &= columns.hop[candidates] == columns.hops.index(link.peer_address)
+    return there if there.any() else None

@@ -1,7 +1,8 @@
 """What border routers' peers announce, compact: for each table one small number a prefix.
 
-A table is what one peer of one border announces in one family, before or after the border's import policy. Prefixes
-and sets of attributes are stored once, however many tables hold them.
+A table is what one peer of one border announces in one family, before or after the border's import policy; or what a
+border announces itself, to us (its view is None then). Prefixes and sets of attributes are stored once, however many
+tables hold them.
 
 Never stored, and counted: tables other than those that come in (RFC 8671 and RFC 9069 tell more), routes that carry
 our own community (what we announce must not feed what we decide), and default routes unless they are wanted (one that
@@ -24,11 +25,13 @@ from neto.wire.bmp import Peer, PeerKind, View
 
 NONE = -1  # row of the attributes where a table has no route
 _GROW = 4096  # prefixes
-_HELD = (View.IN_PRE, View.IN_POST)
+_HELD = (View.IN_PRE, View.IN_POST, None)
+PATH_BITS = 32  # of a path identifier (RFC 7911 §3)
+_TWO_OCTETS = 0xFFFF
 _LENGTH = 0xFF  # bits of a prefix key that are its length
 
 Identity = tuple[PeerKind, int, str]  # what tells peers of a border apart
-TableKey = tuple[Identity, View, Family]
+TableKey = tuple[Identity, View | None, Family]
 
 
 @dataclass(eq=False, slots=True)
@@ -36,14 +39,14 @@ class Table:
     """Routes of one peer in one family."""
 
     peer: Peer
-    view: View
+    view: View | None  # None: the border told us itself
     family: Family
     rows: array[int] = field(
         default_factory=lambda: array("i"), repr=False
     )  # row of the attributes by row of the prefix
-    more: dict[int, dict[int, int]] = field(
+    more: dict[int, int] = field(
         default_factory=dict, repr=False
-    )  # by prefix, then path identifier; instead of rows
+    )  # by row of the prefix << PATH_BITS | path identifier, instead of rows
     count: int = 0
     complete: bool = False  # everything was told at least once
     internal: bool = False  # iBGP
@@ -53,9 +56,12 @@ class Table:
 
     def routes(self) -> list[int]:
         """Rows of the attributes of all routes, for each as often as it is used."""
-        if self.more:
-            return [row for paths in self.more.values() for row in paths.values()]
-        return [row for row in self.rows if row != NONE]
+        return [*self.more.values(), *(row for row in self.rows if row != NONE)]
+
+    def prefixes(self) -> list[int]:
+        """Rows of the prefixes of all routes, for each as often as there is one."""
+        several = (key >> PATH_BITS for key in self.more)
+        return [*several, *(at for at, row in enumerate(self.rows) if row != NONE)]
 
 
 @dataclass(eq=False, slots=True)
@@ -113,7 +119,8 @@ class Rib:
         self.routes = 0
         self.changes = 0  # grows with everything that `usable` tables may show
         self._asn = asn
-        self._own = asn << 16 | own_community
+        self._own = asn << 16 | own_community if asn <= _TWO_OCTETS else -1
+        self._own_large = (asn, own_community, 0)
         self._limits = limits or Limits()
         self._stale_ttl_s = stale_ttl_s
         self._quiet_s = quiet_s
@@ -143,8 +150,8 @@ class Rib:
         known.local_as.pop(peer[:3], None)
         self._forget(known, peer[:3], stale=True)
 
-    def update(self, border: str, peer: Peer, view: View, update: Update, now: float) -> None:
-        """A peer announced or withdrew."""
+    def update(self, border: str, peer: Peer, view: View | None, update: Update, now: float) -> None:
+        """A peer announced or withdrew; or the border itself, view None, in its session with us."""
         known = self._border(border)
         self.changes += 1
         self.counters["refused"] += bool(update.refused)
@@ -158,7 +165,7 @@ class Rib:
             if table is None:
                 continue
             table.heard_s = now
-            if self._own in attributes.communities:
+            if self._own in attributes.communities or self._own_large in attributes.large_communities:
                 self.counters["own"] += len(routes.keys)
                 self._withdraw(table, routes)
             else:
@@ -199,7 +206,7 @@ class Rib:
         self.changes += 1
         return border
 
-    def _table(self, border: Border, peer: Peer, view: View, family: Family, now: float) -> Table | None:
+    def _table(self, border: Border, peer: Peer, view: View | None, family: Family, now: float) -> Table | None:
         """Return the table, a new one where there is none yet; None for one that is not held."""
         key = (peer[:3], view, family)
         table = border.tables.get(key)
@@ -230,9 +237,8 @@ class Rib:
             self.routes -= table.count
             for row in table.routes():
                 self.attributes.release(row)
-            for prefix in table.more or [at for at, row in enumerate(table.rows) if row != NONE]:
-                for _ in table.more.get(prefix, (0,)):
-                    self.prefixes.release(prefix)
+            for prefix in table.prefixes():
+                self.prefixes.release(prefix)
 
     def _announce(self, table: Table, attributes: Attributes, routes: Routes) -> None:
         if table.prepended:
@@ -257,7 +263,7 @@ class Rib:
                 prefix = self.prefixes.find(key) or 0
                 self.attributes.release(old)
             if path_id is not None:
-                table.more.setdefault(prefix, {})[path_id] = new
+                table.more[prefix << PATH_BITS | path_id] = new
                 continue
             if prefix >= len(table.rows):
                 table.rows.extend([NONE] * (prefix + _GROW - len(table.rows)))
@@ -284,9 +290,7 @@ class Rib:
             if path_id is None:
                 table.rows[prefix] = NONE
             else:
-                del table.more[prefix][path_id]
-                if not table.more[prefix]:
-                    del table.more[prefix]
+                del table.more[prefix << PATH_BITS | path_id]
             table.count -= 1
             self.routes -= 1
             self.attributes.release(old)
@@ -298,7 +302,7 @@ class Rib:
         if prefix is None:
             return NONE
         if path_id is not None:
-            return table.more.get(prefix, {}).get(path_id, NONE)
+            return table.more.get(prefix << PATH_BITS | path_id, NONE)
         return table.rows[prefix] if prefix < len(table.rows) else NONE
 
 
