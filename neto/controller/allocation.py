@@ -56,6 +56,7 @@ def allocate(
     available_mbps: Mbps,
     *,
     running: Mbps | None = None,
+    further_us: Microseconds | None = None,
     min_gain: float = 0.02,
     exact: bool = False,
     deadline: Deadline = NEVER,
@@ -67,9 +68,10 @@ def allocate(
     general headroom and of traffic that is not ours; less than nothing counts as nothing. A class with a headroom of
     its own fills a link, with the classes above it, to (1 - headroom) x capacity at most. running: (paths,) Mbit/s
     that now run on these paths: traffic moves to others where it must, or where they are shorter by min_gain, relative
-    to its delay now. exact: exact max-min fairness however large the problem is. deadline: when to fall back to
-    quicker ways, which the report of the class then says; an answer there always is. earlier: an answer to a similar
-    problem, from which this one is found sooner.
+    to its delay now. further_us: (paths,) at least 0, by which a path is taken to be longer than it is. exact: exact
+    max-min fairness however large the problem is. deadline: when to fall back to quicker ways, which the report of the
+    class then says; an answer there always is. earlier: an answer to a similar problem, from which this one is found
+    sooner.
 
     Infeasible is an answer: a demand gets what there is. Raises ValueError when an input is not a number.
     """
@@ -85,7 +87,7 @@ def allocate(
         mine = class_of == row
         ceiling = joint.capacity_mbps * (1 - (each.headroom or 0.0))
         left = _left(np.minimum(available_mbps, ceiling), used)
-        flows, path = _flows(paths, mine, rate, each, left, running, min_gain)
+        flows, path = _flows(paths, mine, rate, each, left, _extra_us(paths, running, further_us, min_gain))
         known = _known(earlier, each.name, joint)
         with _BLAS.limit(limits=1, user_api="blas"):  # its threads would wait longer than they work
             result, report, price = _allocate_class(flows, each, deadline, known, exact=exact)
@@ -120,23 +122,23 @@ def _left(limit: Mbps, used: Mbps) -> Mbps:
 
 
 def _flows(
-    paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps, running: Mbps | None, min_gain: float
+    paths: PathSet, mine: Bools, rate: Mbps, each: TrafficClass, left: Mbps, extra_us: Microseconds | None
 ) -> tuple[Flows, Ints]:
     """Return the problem of the demands `mine` (demands,) without paths that are closed, and the rows of its paths.
 
-    Where something runs, paths over which it does not are as much longer as a change has to gain.
+    extra_us: (paths,) by which each is taken to be longer than it is.
     """
     is_open = mine[paths.demand_of]
     if (left <= 0).any():
         is_open &= least_over_paths(paths.path_start, paths.links, left) > 0
     rows = np.flatnonzero(is_open)
     cost = paths.delay_us[rows]
-    if running is not None:
-        cost = cost + _friction(paths, running, min_gain)[rows]
+    if extra_us is not None:
+        cost = cost + extra_us[rows]
         order = np.lexsort((cost, paths.demand_of[rows]))
         rows, cost = rows[order], cost[order]
     counts = np.bincount(paths.demand_of[rows], minlength=len(mine))[mine]
-    whole = running is None and len(rows) == len(is_open)
+    whole = extra_us is None and len(rows) == len(is_open)
     path_start, links = paths.path_start, paths.links
     if not whole:
         path_start, links = taken_paths(path_start, links, rows)
@@ -151,6 +153,19 @@ def _flows(
         left,
     )
     return flows, rows
+
+
+def _extra_us(
+    paths: PathSet, running: Mbps | None, further_us: Microseconds | None, min_gain: float
+) -> Microseconds | None:
+    """(paths,) by how much paths are taken to be longer; None where nothing says so.
+
+    Where something runs, paths over which it does not are as much longer as a change has to gain.
+    """
+    if running is None:
+        return further_us
+    friction = _friction(paths, running, min_gain)
+    return friction if further_us is None else friction + further_us
 
 
 def _friction(paths: PathSet, running: Mbps, min_gain: float) -> Microseconds:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neto.controller.allocation import allocate
 from neto.controller.deadline import Deadline
 from neto.controller.endpoints import possible_endpoints
 from neto.controller.goal import Slot, frozen_part, goal_state, running_lists, spread
+from neto.controller.igp import Split
+from neto.controller.isps import Isps
 from neto.controller.path_cache import PathCache
 from neto.controller.paths import candidate_paths
 from neto.controller.peering import whole
@@ -149,16 +151,8 @@ def _allocated(
     open_share = 1 - world.snapshot.intents.headroom
     room = np.maximum(world.joint.capacity_mbps * open_share - base.sum(axis=0), 0.0)
     running = _running_mbps(world, slots, rates, paths, told)
-    allocation = allocate(
-        world.joint,
-        chosen,
-        world.classes,
-        paths,
-        room,
-        running=running,
-        min_gain=max(options.min_gain, 0.0),
-        deadline=deadline,
-    )
+    given_mbps = base.sum(axis=0)
+    allocation = Isps(world).allocate(chosen, paths, room, given_mbps, running, max(options.min_gain, 0.0), deadline)
     return _Share(slots, rates, told, allocation, base, room)
 
 
@@ -249,7 +243,8 @@ def _settle(
     world: World, share: _Share, wanted: Sequence[tuple[SegmentList, ...]], options: CycleOptions
 ) -> dict[Slot, tuple[SegmentList, ...]]:
     """Return the segment lists of each slot: what runs, unless a change must be or earns its churn."""
-    intents = world.snapshot.intents
+    intents, isps = world.snapshot.intents, Isps(world)
+    full = isps.over(world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0))
     choices, running = [], []
     nearest = _nearest(share.allocation)
     for slot, lists, near_us in zip(share.slots, wanted, nearest, strict=True):
@@ -258,9 +253,11 @@ def _settle(
         old = None if now is None else spread(world, slot, now)
         if new is None:
             raise AssertionError(f"{slot}: a list that was just made cannot be followed")
-        delay = world.delay_us(new, slot[1])
-        before = delay if old is None else world.delay_us(old, slot[1])
+        delay = world.delay_us(new, slot[1]) + isps.further_us(new)
+        before = delay if old is None else world.delay_us(old, slot[1]) + isps.further_us(old)
         gain = (before - delay) / before if before > 0 else 0.0
+        if old is not None and _on(old, full) > _on(new, full):
+            gain = math.inf  # its ISP carries more than it may
         choices.append(Choice(slot[2], share.rates[slot], old, new, gain))
         running.append(now)
     free = np.array([max(intents.headroom, each.headroom or 0.0) for each in world.classes])[:, None]
@@ -270,6 +267,11 @@ def _settle(
         slot: wanted[row] if row in changed or (now := running[row]) is None else now
         for row, slot in enumerate(share.slots)
     }
+
+
+def _on(split: Split, links: NDArray[np.bool_]) -> float:
+    """Return which share of what spreads so is on these links."""
+    return float(split[1][links[split[0]]].sum())
 
 
 def _nearest(allocation: Allocation) -> list[float]:

@@ -56,6 +56,17 @@ class PrefixSplit:
 
 
 @dataclass(frozen=True, slots=True)
+class IspWish:
+    """What an operator wants of one ISP, as long as that costs no traffic."""
+
+    name: str
+    prefer_us: float = 0.0  # its exits are chosen over others that are nearer by less than this
+    avoid: bool = False  # chosen where others have no room
+    max_share: float = math.inf  # of the traffic toward all prefix groups
+    commit_mbps: float = math.inf  # on all its links together: what is paid for anyway
+
+
+@dataclass(frozen=True, slots=True)
 class Intents:
     """One reading of the intents file."""
 
@@ -66,5 +77,6 @@ class Intents:
     frozen: frozenset[str] = frozenset()  # routers that must not be changed
     windows: tuple[MaintenanceWindow, ...] = ()
     excluded_prefixes: tuple[Prefix, ...] = field(default=())  # never steered
+    isps: tuple[IspWish, ...] = ()
     ingress: Ingress = Ingress.ADVISE
     prefix_split: PrefixSplit | None = None  # None: groups are split by the weights of segment lists

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from neto.errors import InputError, Problem
-from neto.model.intent import MOST_ALPHA, Ingress, Intents, MaintenanceWindow, PrefixSplit, TrafficClass
+from neto.model.intent import MOST_ALPHA, Ingress, Intents, IspWish, MaintenanceWindow, PrefixSplit, TrafficClass
 from neto.model.peering import Prefix
 from neto.settings.inventory import PrefixText
-from neto.settings.schema import Name, Positive, Section, Share, check, duplicates, unknown
+from neto.settings.schema import Name, NonNegative, Positive, Section, Share, check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
 
 Dscp = Annotated[int, Field(ge=0, le=63)]
@@ -45,6 +45,14 @@ class _Class(Section):
     interfaces: dict[Name, Annotated[tuple[IfIndex, ...], Field(strict=False)]] = Field(default_factory=dict)
 
 
+class _Isp(Section):
+    name: Name
+    prefer_ms: NonNegative = 0.0
+    avoid: bool = False
+    max_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    commit_mbps: Positive | None = None
+
+
 class _Maintenance(Section):
     routers: tuple[Name, ...] = Field(min_length=1, strict=False)
     begins: Clock
@@ -64,6 +72,7 @@ class _File(Section):
     frozen: tuple[Name, ...] = Field(default=(), strict=False)
     excluded_prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     classes: tuple[_Class, ...] = Field(alias="class", min_length=1, max_length=MAX_CLASSES, strict=False)
+    isp: tuple[_Isp, ...] = Field(default=(), strict=False)
     ingress: Literal["off", "advise"] = "advise"
     maintenance: tuple[_Maintenance, ...] = Field(default=(), strict=False)
     prefix_split: _PrefixSplit | None = None
@@ -105,6 +114,14 @@ def load_intents(path: Path, routers: Collection[str]) -> Intents:
             MaintenanceWindow(w.routers, _clock(str(w.begins)), _clock(str(w.ends))) for w in read.maintenance
         ),
         excluded_prefixes=read.excluded_prefixes,
+        isps=tuple(
+            IspWish(
+                *(each.name, each.prefer_ms * 1000, each.avoid),
+                max_share=math.inf if each.max_share is None else each.max_share,
+                commit_mbps=math.inf if each.commit_mbps is None else each.commit_mbps,
+            )
+            for each in read.isp
+        ),
         ingress=Ingress(read.ingress),
         prefix_split=PrefixSplit(**read.prefix_split.model_dump()) if read.prefix_split else None,
     )
@@ -124,6 +141,12 @@ def _references(file: TomlFile, read: _File, routers: list[str]) -> list[Problem
             for name in window.routers
             if name not in routers
         ]
+    problems += duplicates(file, "isp", "name", [each.name for each in read.isp])
+    problems += [
+        file.problem(("isp", row, "avoid"), "and prefer_ms are of one ISP; accepted: one of them")
+        for row, each in enumerate(read.isp)
+        if each.avoid and each.prefer_ms
+    ]
     problems += _marked_twice(file, read, routers)
     owner: dict[int, str] = {}
     for row, each in enumerate(read.classes):

@@ -157,6 +157,8 @@ def read_network(
     peering = attempt(lambda: load_peering(outside, routers)) if outside else Peering()
     if outside and inventory and peering:
         problems += _clashes(outside, inventory, peering) + misplaced(outside, inventory, peering)
+    if intents and peering:
+        problems += _isps(intents_path, intents, peering)
     if inventory and intents and peering and any(each.prefixes for each in intents.classes):
         problems += _parts(intents_path, inventory, intents, peering)
     return inventory, intents, peering, problems
@@ -171,6 +173,16 @@ def _clashes(path: Path, inventory: Inventory, peering: Peering) -> list[Problem
         for row, group in enumerate(peering.groups)
         for prefix in group.prefixes
         if prefix in ours
+    ]
+
+
+def _isps(path: Path, intents: Intents, peering: Peering) -> list[Problem]:
+    """Find wishes of ISPs that the peering file does not have."""
+    file, names = read_toml(path), [isp.name for isp in peering.isps]
+    return [
+        file.problem(("isp", row, "name"), unknown("ISP of the peering file", each.name, names))
+        for row, each in enumerate(intents.isps)
+        if each.name not in names
     ]
 
 

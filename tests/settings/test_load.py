@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neto.errors import InputError, NetoError
-from neto.model.intent import PrefixSplit
+from neto.model.intent import IspWish, PrefixSplit
 from neto.settings.broker import broker
 from neto.settings.collector import load_collector
 from neto.settings.load import load_config
@@ -147,6 +147,20 @@ def test_good_files_load(config):
             'name = "rest"\nprefixes = ["192.0.2.0/24"]\n[[class]]\nname = "third"\nprefixes = ["192.0.2.0/24"]',
             r"intents.toml:12: class\[3\]\.prefixes: 192\.0\.2\.0/24 is already of class rest",
         ),
+        *(
+            ("intents.toml", '[[class]]\nname = "rest"', f'[[isp]]\n{wish}\n[[class]]\nname = "rest"', expected)
+            for wish, expected in (
+                ('name = "isp-b"', r"intents.toml:8: .*'isp-b' is no ISP of the peering file"),
+                ('name = "isp-a"\nmax_share = 2', r"intents.toml:9: .*2 is out of range"),
+                ('name = "isp-a"\navoid = true\nprefer_ms = 3', r"intents.toml:9: .*avoid: and prefer_ms are of one"),
+            )
+        ),
+        (
+            "intents.toml",
+            "headroom",
+            'ingress = "apply"\nheadroom',
+            r"intents.toml:2: ingress: 'apply' is not accepted",
+        ),
         ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
         ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
         ("peering.toml", "192.0.2.0/24", "10.1.0.0/18", r"peering.toml:12: .*already originated by lon1"),
@@ -259,6 +273,12 @@ def test_a_class_may_name_what_the_edge_marks_as_its_own(config):
     gold = load_config(config).intents.classes[0]
     assert [str(prefix) for prefix in gold.prefixes] == ["192.0.0.0/16", "10.1.0.0/18"]
     assert gold.interfaces == (("lon1", 3), ("lon1", 7))
+
+
+def test_wishes_of_isps_are_read(config):
+    wish = '[[isp]]\nname = "isp-a"\nprefer_ms = 3\nmax_share = 0.5\ncommit_mbps = 70\n[[class]]\nname = "rest"'
+    edit(config, "intents.toml", '[[class]]\nname = "rest"', wish)
+    assert load_config(config).intents.isps == (IspWish("isp-a", 3000.0, max_share=0.5, commit_mbps=70.0),)
 
 
 def test_the_example_of_a_collector_loads():
