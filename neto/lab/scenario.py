@@ -90,6 +90,9 @@ class Scenario:
     groups: Mapping[str, tuple[IPv4Network, ...]]
     isp_asn: Mapping[str, int]
     traffic: tuple[Traffic, ...]
+    inbound: Mapping[
+        str, tuple[tuple[int, float], ...]
+    ]  # router -> (ifIndex of a peering link, share that enters there)
     delay_bound_us: Mapping[int, float]  # by code point, as the intents say it; inf for all others
     class_of: Mapping[int, str]  # by code point; every other: the last class
     classes: tuple[str, ...]  # highest first
@@ -150,7 +153,16 @@ def load_scenario(config: Path, port_offset: int = 0) -> Scenario:
 
 def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: Table, *, offset: int) -> Scenario:
     lab.only(
-        "tick_s", "igp_convergence_s", "export_s", "probe_s", "full_table", "sampling", "netflow", "link", "demand"
+        "tick_s",
+        "igp_convergence_s",
+        "export_s",
+        "probe_s",
+        "full_table",
+        "sampling",
+        "netflow",
+        "link",
+        "demand",
+        "inbound",
     )
     routers = tuple(_routers(inventory, lab.table("netflow"), offset))
     groups = {row.text("name"): row.prefixes("prefixes") for row in peering.tables("prefix_group")}
@@ -182,6 +194,7 @@ def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: T
         exits=_exits(peering, groups, tuple(cable.name for cable in cables if not cable.target)),
         groups=groups,
         isp_asn=isp_asn,
+        inbound=_inbound(lab, peering),
         traffic=tuple(_traffic(lab, names, {name: each for name, each in targets.items() if each})),
         delay_bound_us={dscp: bound_us for _, dscps, bound_us in classes for dscp in dscps},
         class_of={dscp: name for name, dscps, _ in classes for dscp in dscps},
@@ -276,6 +289,29 @@ def _exits(peering: Table, groups: Collection[str], links: Collection[str]) -> d
         link, delay_us = row.one_of("peering_link", links), row.number("delay_us")
         exits[group] = (*exits.get(group, ()), (link, delay_us))
     return exits
+
+
+def _inbound(lab: Table, peering: Table) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Read which share of what enters at borders comes in by their peering links."""
+    links = {row.text("name"): row for row in peering.tables("peering_link")}
+    inbound: dict[str, tuple[tuple[int, float], ...]] = {}
+    seen = set()
+    for row in lab.tables("inbound"):
+        row.only("peering_link", "share")
+        name, share = row.one_of("peering_link", links), row.number("share")
+        if name not in links:
+            continue
+        if "interface" not in links[name]:
+            row.wrong("peering_link", f"{name!r} has no interface in the peering file; accepted: a link that has one")
+            continue
+        if name in seen:
+            row.wrong("peering_link", f"{name!r} is already given")
+        seen.add(name)
+        border = links[name].text("node")
+        inbound[border] = (*inbound.get(border, ()), (links[name].integer("interface", least=1), share))
+        if sum(each for _, each in inbound[border]) > 1:
+            row.wrong("share", f"makes more than all that enters at {border}; accepted: shares that sum to at most 1")
+    return inbound
 
 
 def _traffic(lab: Table, routers: Collection[str], targets: Mapping[str, tuple[IPv4Network, ...]]) -> Iterator[Traffic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from neto.lab.exports import Meter
 from neto.lab.scenario import load_scenario
 
-SCENARIO = load_scenario(Path(__file__).parents[2] / "neto.toml")
+EXAMPLE = load_scenario(Path(__file__).parents[2] / "neto.toml")
+SCENARIO = replace(EXAMPLE, inbound={})
 LONDON = IPv4Network("10.5.0.0/18")
+GROUP = IPv4Network("192.0.2.64/26")
 KEY = ("nyc1", LONDON, 46)
 GRAIN = SCENARIO.sampling
 
@@ -38,6 +41,18 @@ def test_a_rate_that_changes_between_two_exports_counts_for_its_own_time():
     meter.rate(KEY, 0.0, 1.0)
     meter.rate(KEY, 8.0, 3.0)
     assert sum(flow.octets for flow in meter.take("nyc1", 4.0)) == 11_000_000
+
+
+def test_what_comes_in_by_a_peering_link_enters_at_its_interface():
+    """Shares of the example: half of what enters at New York comes in by nyc-a-1; transit never does."""
+    meter = Meter(EXAMPLE)
+    meter.rate(KEY, 80.0, 0.0)
+    meter.rate(("nyc1", GROUP, 46), 80.0, 0.0)
+    meter.take("nyc1", 0.0)
+    octets: dict[tuple[IPv4Network, int], int] = defaultdict(int)
+    for flow in meter.take("nyc1", 10.0):
+        octets[LONDON if flow.dst in LONDON else GROUP, flow.in_if] += flow.octets
+    assert octets == {(LONDON, 101): 50_000_000, (LONDON, 1): 50_000_000, (GROUP, 1): 100_000_000}
 
 
 def test_traffic_too_small_for_a_sample_waits_until_it_is_one():
