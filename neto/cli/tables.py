@@ -273,7 +273,7 @@ def ingress(document: Document) -> RenderableType:
                 f"{link['inbound_mbps']:,.0f}",
                 percent(link["inbound_mbps"] / link["limit_mbps"]),
                 f"{link['after_mbps']:,.0f}",
-                f"{link['least_mbps']:,.0f}-{link['most_mbps']:,.0f}",
+                _between(link["least_mbps"], link["most_mbps"]),
                 Text(link["state"], style=state[link["state"]]),
             )
             for link in document["links"]
@@ -300,6 +300,11 @@ def ingress(document: Document) -> RenderableType:
     if document["missing"]:
         parts += ["", *(Text(f"not measured: {line}", style="yellow") for line in document["missing"])]
     return Group(*parts)
+
+
+def _between(least_mbps: float, most_mbps: float) -> str:
+    ends = f"{least_mbps:,.0f}", f"{most_mbps:,.0f}"
+    return "-".join(dict.fromkeys(ends))
 
 
 def latency(document: Document) -> RenderableType:

@@ -58,6 +58,39 @@ def test_a_session_that_flaps_is_left_and_stays_left_with_full_tables_told(site)
     assert site.ask("since", name="flaps")["over_seconds"] == {}
 
 
+def test_what_comes_in_by_a_link_is_measured_and_advice_says_what_to_change(site):
+    """Oracle: the lab's demands, of which half of what enters at New York toward other routers comes in by nyc-a-1."""
+    site.start("daemon", "run")
+    site.until("inbound is measured", lambda: site.show("ingress")["links"], 60)
+    entering = {}
+    for demand in site.ask("demands")["demands"]:
+        if demand["source"] == "nyc1" and demand["prefix"].startswith("10."):
+            entering[demand["prefix"]] = entering.get(demand["prefix"], 0.0) + demand["mbps"] / 2
+    all_mbps, limit_mbps = sum(entering.values()), 5000
+    enough = min((mbps, prefix) for prefix, mbps in entering.items() if all_mbps - mbps <= limit_mbps)
+
+    site.until("as much as enters", lambda: inbound(site, "nyc-a-1") == pytest.approx(all_mbps, rel=0.02), 60)
+    told = site.show("ingress")
+    assert [(each["peering_link"], each["prefix"], each["change"]) for each in told["proposals"]] == [
+        ("nyc-a-1", enough[1], "med")
+    ]
+    assert told["proposals"][0]["rate_mbps"] == pytest.approx(enough[0], rel=0.02)
+    assert (told["missing"], told["closed"]) == ([], [])
+    shown = site.neto("show", "ingress").stdout
+    assert enough[1] in shown
+    assert "over" in shown
+
+    site.ask("scale", factor=0.5)
+    site.until("the link is under its limit", lambda: inbound(site, "nyc-a-1") < limit_mbps, 60)
+    assert site.show("ingress")["proposals"] == []
+
+
+def inbound(site, link):
+    """Mbit/s that come in by a link, as the daemon says."""
+    (row,) = (row for row in site.show("ingress")["links"] if row["peering_link"] == link)
+    return row["inbound_mbps"]
+
+
 def told(site, link):
     (row,) = (row for row in site.show("routes")["links"] if row["peering_link"] == link)
     return row["prefixes"] or 0
