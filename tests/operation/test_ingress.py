@@ -155,6 +155,13 @@ def test_advice_can_be_off():
     assert ingress(measured(), PEERING, PEERING, INVENTORY, replace(INTENTS, ingress=Ingress.OFF))["links"] == []
 
 
+def test_people_see_links_that_are_closed():
+    told = {**ingress(measured(), PEERING, PEERING, INVENTORY, INTENTS), "closed": ["lon-a"]}
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(tables.ingress(told))
+    assert "closed: lon-a" in console.export_text()
+
+
 @pytest.mark.parametrize("mode", list(Ingress))
 def test_people_see_links_changes_and_what_is_missing(mode):
     console = Console(width=140, record=True, file=io.StringIO())
