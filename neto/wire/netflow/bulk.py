@@ -294,12 +294,13 @@ class BulkDecoder:
             sequence.state = sequence.state.copy()
         self.domains, self._adopted = [], []
         self._domain_rows.clear()
-        self._planned = p.Planned()
+        self._planned.clear()
+        self._streams.row[:] = -1
+        self._streams.layout[: len(self._keys)] = -1
+        self._streams.used[: len(self._keys)] = 0
         self._keys.clear()
-        self._peer[:] = -1
         self._spans.clear()
         self._numbers = self._outdated = 0
-        self._streams = _streams(_STREAMS)
 
 
 def _kind(packet: Octets) -> int:

@@ -15,7 +15,6 @@ import msgspec
 
 from neto.errors import WireError
 from neto.wire.netflow.records import LONGEST_INTERVAL
-from neto.wire.netflow.sampling import MAX_SAMPLERS
 from neto.wire.netflow.state import MAX_DOMAINS, MAX_EXPORTERS, MAX_TEMPLATES, Exporter, Exporters
 from neto.wire.netflow.templates import FIRST_DATA_SET, Layout, Source, parse_options_templates, parse_templates
 
@@ -23,6 +22,7 @@ MAX_AGE_S = 1800.0
 MAX_DOCUMENT = 64 << 20  # octets
 _VERSION = 1
 _MOST_TEMPLATES = 100_000  # of all exporters; those that were heard last count
+_MOST_SAMPLERS = 8192  # of one exporter
 _U16, _U32 = 1 << 16, 1 << 32
 
 _Domain = Annotated[int, msgspec.Meta(ge=0, lt=_U32)]
@@ -47,7 +47,7 @@ class _SamplerDocument(msgspec.Struct, array_like=True, forbid_unknown_fields=Tr
 class _ExporterDocument(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     templates: Annotated[list[tuple[_Domain, _Number, _Index]], msgspec.Meta(max_length=MAX_TEMPLATES)]
-    samplers: Annotated[list[_SamplerDocument], msgspec.Meta(max_length=MAX_SAMPLERS)]
+    samplers: Annotated[list[_SamplerDocument], msgspec.Meta(max_length=_MOST_SAMPLERS)]
     boots: Annotated[list[tuple[_Domain, float]], msgspec.Meta(max_length=MAX_DOMAINS)]
 
 

@@ -99,6 +99,11 @@ class Planned:
     def __contains__(self, layout: Layout) -> bool:
         return layout in self._rows
 
+    def clear(self) -> None:
+        """Forget all rows; the room for them stays."""
+        self._rows.clear()
+        self._fields = 0
+
     @property
     def plans(self) -> Plans:
         """The rows; there is room for more behind them."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from neto.wire.netflow import elements as e
 from neto.wire.netflow.records import Float, Records, Unsigned
 
-MAX_SAMPLERS = 8192  # of one exporter
+MAX_SAMPLERS = 4096  # of one exporter; each that is announced takes two, its domain's and the whole exporter's
 MAX_ANNOUNCED = 2048  # by one set
 
 Key = tuple[int | None, str, int]  # domain (None: the whole exporter), what is sampled, its number

@@ -148,14 +148,14 @@ def resident_mb():
 
 
 def fuzz(total, seed=1, **more):
-    """Take in damaged packets; return the facts about it. Memory is looked at after a twentieth."""
+    """Take in damaged packets; return the facts about it. Memory is looked at after a quarter, too."""
     damage = Damage(seed, **more)
     collector, first, before, spent, slowest = damage.collector, 0.0, 0.0, 0.0, 0.0
     began = time.monotonic()
     for done in range(0, total, SLOTS):
         if done // SLOTS == 2:
             first = resident_mb()
-        if before == 0.0 and done >= total / 20:
+        if before == 0.0 and done >= total / 4:
             before = resident_mb()
         batch = damage.take(done, T0 + done * 100.0 / total)
         spent, slowest = spent + batch, max(slowest, batch if before else 0.0)
