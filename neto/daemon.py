@@ -336,7 +336,7 @@ def borders(config: Config, on_change: Callable[[], None]) -> Borders | None:
     addresses = {router.name: router.bgp_address for router in config.inventory.routers}
     by_mqtt = settings.mqtt if settings.latency and settings.latency.mqtt else None
     mqtt = broker(by_mqtt) if by_mqtt else None
-    sources = Sources(settings.bgp, settings.bmp, settings.latency, mqtt, settings.ibgp, addresses)
+    sources = Sources(settings.bgp, settings.bmp, settings.latency, mqtt, settings.ibgp, addresses, settings.damping)
     return Borders(sources, config.peering, on_change)
 
 

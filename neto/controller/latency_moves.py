@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 
 from neto.model.latency import LatencyEstimate
 
-_LOSS = 0.005  # share of packets that a nearer exit may lose more
 _FURTHER_US = 1.0  # by which an exit that has not earned a move is further than the one in use
 
 
@@ -31,6 +30,7 @@ class LatencyPolicy:
 
     min_gain_ms: float = 2.0
     min_gain: float = 0.05  # of the median in use
+    more_loss: float = 0.005  # share of packets that a nearer exit may lose more; twice that is harm
     confirm: int = 3
     hold_s: float = 600.0
     longest_hold_s: float = 86400.0
@@ -70,7 +70,7 @@ def step(
     here = estimates.get(kept.exit)
     if here is None:
         return replace(kept, candidate="", confirmed=0, before=None)
-    if kept.moved and kept.before and _is_worse(here, kept.before) and now - kept.moved_s <= policy.probation_s:
+    if kept.moved and kept.before and _is_worse(here, kept.before, policy) and now - kept.moved_s <= policy.probation_s:
         return _reverted(kept, kept.before.peering_link, bgp_exit, now, policy)
     nearest = None if now < kept.held_until_s else _nearer(here, estimates, policy)
     if nearest is None:
@@ -94,14 +94,14 @@ def _nearer(here: LatencyEstimate, estimates: Mapping[str, LatencyEstimate], pol
     """Return the exit that is surely nearer, by the least gain; None when there is none."""
     nearest = min(estimates.values(), key=lambda each: (each.high_ms, each.peering_link))
     gain_ms = max(policy.min_gain_ms, policy.min_gain * here.rtt_ms)
-    if nearest.high_ms + gain_ms > here.low_ms or nearest.loss > here.loss + _LOSS:
+    if nearest.high_ms + gain_ms > here.low_ms or nearest.loss > here.loss + policy.more_loss:
         return None
     return nearest.peering_link
 
 
-def _is_worse(here: LatencyEstimate, before: LatencyEstimate) -> bool:
+def _is_worse(here: LatencyEstimate, before: LatencyEstimate, policy: LatencyPolicy) -> bool:
     """Whether a move did harm: surely further than the exit it left was, or more is lost."""
-    return here.low_ms > before.high_ms or here.loss > before.loss + 2 * _LOSS
+    return here.low_ms > before.high_ms or here.loss > before.loss + 2 * policy.more_loss
 
 
 def _reverted(standing: Standing, back: str, bgp_exit: str, now: float, policy: LatencyPolicy) -> Standing:

@@ -18,8 +18,10 @@ from neto.controller.latency_moves import LatencyPolicy
 from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink
 from neto.operation import outside
-from neto.operation.damping import Damping
-from neto.settings.main import Bgp, Bmp, Ibgp, Latency
+from neto.operation.damping import Damping, DampingRules
+from neto.settings.latency import Latency
+from neto.settings.main import Bgp, Bmp, Ibgp
+from neto.settings.main import Damping as DampingSettings
 from neto.wire.exabgp import Event
 
 _SHOWN_GROUPS = 50
@@ -35,6 +37,7 @@ class Sources:
     broker: Broker | None  # for samples by MQTT
     ibgp: Ibgp | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)  # of routers' BGP sessions, by name
+    damping: DampingSettings = field(default_factory=DampingSettings)
 
 
 class Borders:
@@ -46,7 +49,8 @@ class Borders:
     def __init__(self, sources: Sources, listed: Peering, on_change: Callable[[], None]) -> None:
         self._sources = sources
         bmp, ibgp, latency = sources.bmp, sources.ibgp, sources.latency or Latency()
-        trust = bmp or Bmp()
+        trust, damping = bmp or Bmp(), sources.damping
+        rules = DampingRules(damping.hold_s, damping.longest_s, damping.memory_s)
         self._rib: Rib | None = None
         self._bmp: BmpAgent | None = None
         self._ibgp: IbgpAgent | None = None
@@ -69,16 +73,23 @@ class Borders:
             frozenset([*(router.name for router in trust.router), *(router.name for router in by_bgp)]),
             outside.RouteTrust(trust.max_loss / 100, trust.stale_ttl_s, trust.settle_s + trust.quiet_s),
             time.monotonic(),
+            rules,
         )
         self._latency = outside.Latency(
             LatencyPolicy(
                 min_gain_ms=latency.min_gain_ms,
+                min_gain=latency.min_gain,
+                more_loss=latency.more_loss / 100,
                 confirm=latency.confirm,
                 hold_s=latency.hold_s,
+                longest_hold_s=latency.longest_hold_s,
                 probation_s=latency.probation_s,
             )
         )
-        self._samples = LatencyTable(listed, LatencyRules(latency.max_age_s, latency.min_samples))
+        self._samples = LatencyTable(
+            listed,
+            LatencyRules(latency.max_age_s, latency.min_samples, latency.closing_loss / 100, latency.closing_samples),
+        )
         self._probes = Probes(self._samples)
         self._listed = listed
         self._decided: tuple[int, tuple[PeeringLink, ...]] | None = None  # what the table was made of
@@ -86,9 +97,9 @@ class Borders:
         self._largest: list[dict[str, object]] = []
         self._egresses: Mapping[tuple[str, str], Egress] | None = None
         self._estimates: list[LatencyEstimate] = []
-        self._failing: frozenset[tuple[str, str]] = frozenset()
+        self._failing: Mapping[tuple[str, str], float] = {}
         self._held: frozenset[tuple[str, str]] = frozenset()
-        self._damping: Damping[tuple[str, str]] = Damping()
+        self._damping: Damping[tuple[str, str]] = Damping(rules)
 
     async def run(self) -> None:
         """Listen until cancelled. Raises OSError when an address cannot be bound."""
@@ -154,7 +165,7 @@ class Borders:
     @property
     def doubts(self) -> Sequence[str]:
         """What is not as it should be."""
-        lost = (f"{group} through {link}: probes are lost" for link, group in sorted(self._failing))
+        lost = (f"{group} through {link}: {_lost(share)}" for (link, group), share in sorted(self._failing.items()))
         held = (f"{group} through {link}: probes were lost too often" for link, group in sorted(self._held))
         silent = self._ibgp.problems if self._ibgp is not None else ()
         return (*self._exits.doubts, *silent, *lost, *held)
@@ -251,6 +262,11 @@ def latency_document(
         ],
         "counters": dict(counters),
     }
+
+
+def _lost(share: float) -> str:
+    """Say which share of a group's prefixes is lost."""
+    return "probes are lost" if share == 1 else f"probes to {share:.0%} of its prefixes are lost"
 
 
 def _token(latency: Latency) -> str:

@@ -19,7 +19,7 @@ from neto.agents.monitoring.exits import RibCopy, RouteTable
 from neto.controller.latency_moves import LatencyPolicy, Standing, delays_us, step
 from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink, Prefix
-from neto.operation.damping import Damping
+from neto.operation.damping import Damping, DampingRules
 
 _FEW = 20  # prefixes: a peer that announced fewer may withdraw them as it likes
 
@@ -49,7 +49,9 @@ class Exits:
     tellers: borders that are to tell their routes.
     """
 
-    def __init__(self, tellers: frozenset[str], trust: RouteTrust, now: float) -> None:
+    def __init__(
+        self, tellers: frozenset[str], trust: RouteTrust, now: float, damping: DampingRules | None = None
+    ) -> None:
         self.doubts: tuple[str, ...] = ()
         self.refused = 0  # tables that were not believed
         self.held: frozenset[str] = frozenset()  # links that are open and closed too often before
@@ -58,7 +60,7 @@ class Exits:
         self._began_s = now
         self._believed: dict[str, _Believed] = {}
         self._open: dict[str, bool] = {}
-        self._damping: Damping[str] = Damping()
+        self._damping: Damping[str] = Damping(damping)
 
     def hear(self, links: tuple[PeeringLink, ...], told: RibCopy | None, table: RouteTable | None, now: float) -> None:
         """Take what borders tell; the table is made of `told` and these links."""
@@ -143,14 +145,15 @@ def outside(
     exits: Exits,
     latency: Latency,
     estimates: list[LatencyEstimate],
-    failing: frozenset[tuple[str, str]],
+    failing: Mapping[tuple[str, str], float],
     now: float,
     held: frozenset[tuple[str, str]] = frozenset(),
 ) -> Peering:
     """Return the peering to decide on.
 
-    failing: (link, group) that lose what is sent. now: unix seconds. held: (link, group) that did so too often, as are
-    all of links that `exits` holds. Either is for groups that have no other exit.
+    failing: (link, group) that lose what is sent, and which share of the group's prefixes. now: unix seconds. held:
+    (link, group) that did so too often, as are all of links that `exits` holds. Either is for groups that have no other
+    exit; of exits that all lose, those are left that lose least.
     """
     by_pair = {(each.peering_link, each.prefix_group): each for each in estimates}
     of_group: dict[str, list[Egress]] = {}
@@ -161,7 +164,8 @@ def outside(
             of_group.setdefault(egress.prefix_group, []).append(egress)
     found: dict[tuple[str, str], Egress] = {}
     for group, opened in of_group.items():
-        alive = [each for each in opened if (each.peering_link, group) not in failing] or opened
+        least = min(failing.get((each.peering_link, group), 0.0) for each in opened)
+        alive = [each for each in opened if failing.get((each.peering_link, group), 0.0) == least]
         steady = [e for e in alive if e.peering_link not in exits.held and (e.peering_link, group) not in held]
         egresses = steady or alive
         delays = latency.delays(group, egresses, by_pair, now)

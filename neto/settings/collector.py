@@ -12,8 +12,8 @@ from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings.load import absolute, leaves_problems, read_network
-from neto.settings.main import Count, FlowExports, Leaf, Log, Mqtt
-from neto.settings.schema import NonNegative, Positive, Section, check
+from neto.settings.main import FlowExports, Leaf, Log, Mqtt
+from neto.settings.schema import Count, NonNegative, Positive, Section, check
 from neto.settings.toml import read_toml
 
 

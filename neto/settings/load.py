@@ -13,7 +13,8 @@ from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings.intents import load_intents
 from neto.settings.inventory import load_inventory, router_names
-from neto.settings.main import Latency, Mqtt, Settings
+from neto.settings.latency import Latency
+from neto.settings.main import Mqtt, Settings
 from neto.settings.peering import load_peering, misplaced
 from neto.settings.schema import check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml

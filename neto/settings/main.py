@@ -7,11 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from neto.settings.schema import Endpoint, Ipv4, NonNegative, Port, Positive, Section
-
-Count = Annotated[int, Field(ge=1)]
-Percent = Annotated[float, Field(gt=0, le=100)]
-
+from neto.settings.latency import Latency
+from neto.settings.schema import Count, Endpoint, Ipv4, NonNegative, Percent, Port, Positive, Section
 
 Leaf = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -127,20 +124,21 @@ class Ibgp(Section):
     router: tuple[IbgpRouter, ...] = Field(min_length=1, strict=False)
 
 
-class Latency(Section):
-    """Latency samples, and when they move anything. Files are relative to neto.toml."""
+class Damping(Section):
+    """Exits that close and open again and again, by their BGP session or by what probes lose.
 
-    listen: Endpoint | None = None  # HTTP: POST /samples
-    token_file: Path | None = Field(default=None, strict=False)  # its first line is what probes have to bear
-    csv: Path | None = Field(default=None, strict=False)  # a file that is read whenever it changes
-    csv_period_s: Positive = 10.0
-    mqtt: bool = False  # what is published below neto/probe, at the broker of [mqtt]
-    max_age_s: Positive = 900.0
-    min_samples: Annotated[int, Field(ge=6, le=101)] = 6  # of a group behind a link: fewer hold no 95 % interval
-    min_gain_ms: NonNegative = 2.0  # round trip that a move must surely gain
-    confirm: Count = 3  # decisions one after another that say so
-    hold_s: NonNegative = 600.0  # after a move; doubled each time one has to be undone
-    probation_s: NonNegative = 300.0  # within which a move that made it worse is undone
+    The second time within memory_s an exit is left alone for hold_s after it is back; twice as long each further time.
+    """
+
+    hold_s: Annotated[float, Field(ge=0, le=86400)] = 60.0  # 0: never
+    longest_s: Annotated[float, Field(ge=0, le=86400)] = 900.0
+    memory_s: Annotated[float, Field(gt=0, le=604800)] = 1800.0
+
+    @model_validator(mode="after")
+    def _grows(self) -> Damping:
+        if self.longest_s < self.hold_s:
+            raise ValueError(f"has longest_s below hold_s; accepted: longest_s of {self.hold_s:g} or more")
+        return self
 
 
 class Controller(Section):
@@ -221,6 +219,7 @@ class Settings(Section):
     bmp: Bmp | None = None
     ibgp: Ibgp | None = None
     latency: Latency | None = None
+    damping: Damping = Damping()
     controller: Controller = Controller()
     safety: Safety = Safety()
     ramp: Ramp = Ramp()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import pairwise
 
@@ -84,6 +85,15 @@ def test_a_move_that_loses_packets_is_undone():
     standing = run(None, told(a=30, b=20), 3)
     worse = {"a": estimate("a", 30), "b": estimate("b", 20, loss=0.05)}
     assert step(standing, "a", worse, 100.0, POLICY).exit == "a"
+
+
+def test_how_much_more_may_be_lost_is_a_rule():
+    lenient = replace(POLICY, more_loss=0.03, confirm=1)
+    lossy = {"a": estimate("a", 30), "b": estimate("b", 20, loss=0.02)}
+    standing = step(None, "a", lossy, 0.0, lenient)
+    assert standing.exit == "b"
+    assert step(standing, "a", {"a": estimate("a", 30), "b": estimate("b", 20, loss=0.06)}, 1.0, lenient).exit == "b"
+    assert step(standing, "a", {"a": estimate("a", 30), "b": estimate("b", 20, loss=0.061)}, 1.0, lenient).exit == "a"
 
 
 def test_after_a_move_the_next_waits():

@@ -8,14 +8,21 @@ import json
 import time
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from neto import daemon
+from neto.agents.monitoring.latency import LatencyRules
 from neto.cli import tables
+from neto.controller.latency_moves import LatencyPolicy
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
 from neto.operation.borders import Borders, Sources
-from neto.settings.main import Bgp, Bmp, Ibgp, Latency
+from neto.operation.damping import DampingRules
+from neto.settings.latency import Latency
+from neto.settings.load import load_config
+from neto.settings.main import Bgp, Bmp, Damping, Ibgp
 from neto.wire.exabgp import PeerDown, PeerUp, RawOpen, RawUpdate
 from tests.wire.bgp.octets import (
     ADD_PATH_SENDS,
@@ -157,33 +164,101 @@ async def test_without_borders_and_probes_everything_is_as_listed():
     assert (idle.doubts, idle.peers) == ((), [])
 
 
-async def test_an_exit_whose_probes_are_lost_again_is_held_down_once_they_are_answered(tmp_path):
-    file = tmp_path / "samples.csv"
-    latency = Latency.model_validate({"csv": file, "csv_period_s": 0.05})
-    borders = Borders(Sources(BGP, None, latency, None), LISTED, lambda: None)
-    task = asyncio.create_task(borders.run())
-    began = time.time() - 100
+class Probed:
+    """Borders that read what probes see, and the file that they read it from."""
 
-    async def probed(step, loss, holds):
-        rows = [(border, link, at) for border, link in (("b1", "l1"), ("b2", "l2")) for at in range(3)]
-        lines = [
-            f"{began + 10 * step + at},{border},{link},198.51.100.0/24,20,{loss if link == 'l1' else 0},5"
-            for border, link, at in rows
-        ]
-        file.write_text("ts,vantage,peering_link,prefix,rtt_ms,loss,n\n" + "\n".join(lines) + "\n")
-        await until(borders, lambda: borders.doubts == holds)
-        return sorted(open_(borders))
+    def __init__(self, folder, listed=LISTED, damping=None, **rules):
+        self.file, self.listed, self.began = folder / "samples.csv", listed, time.time() - 100
+        latency = Latency.model_validate({"csv": self.file, "csv_period_s": 0.05} | rules)
+        self.borders = Borders(Sources(BGP, None, latency, None, damping=damping or Damping()), listed, lambda: None)
 
-    lost, often = ("g through l1: probes are lost",), ("g through l1: probes were lost too often",)
-    try:
-        assert await probed(0, 1, lost) == ["l2"]
-        assert await probed(1, 0, ()) == ["l1", "l2"]
-        assert await probed(2, 1, lost) == ["l2"]
-        assert await probed(3, 0, often) == ["l2"]
-    finally:
-        task.cancel()
+    async def __aenter__(self):
+        self.task = asyncio.create_task(self.borders.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            await self.task
+
+    async def sees(self, step, lost, holds):
+        """Of every prefix behind every link the share lost[link, prefix], thrice; return the exits that are open."""
+        prefixes = [str(prefix) for group in self.listed.groups for prefix in group.prefixes]
+        lines = [
+            f"{self.began + 10 * step + at},{link.node},{link.name},{prefix},20,{lost.get((link.name, prefix), 0)},5"
+            for at in range(3)
+            for link in self.listed.links
+            for prefix in prefixes
+        ]
+        self.file.write_text("ts,vantage,peering_link,prefix,rtt_ms,loss,n\n" + "\n".join(lines) + "\n")
+        await until(self.borders, lambda: self.borders.doubts == holds, self.listed)
+        return [(each.prefix_group, each.peering_link) for each in self.borders.usable(self.listed).egresses]
+
+
+G, H = "198.51.100.0/24", "203.0.113.0/24"
+LOST = ("g through l1: probes are lost",)
+OFTEN = ("g through l1: probes were lost too often",)
+
+
+async def test_an_exit_whose_probes_are_lost_again_is_held_down_once_they_are_answered(tmp_path):
+    async with Probed(tmp_path) as world:
+        assert await world.sees(0, {("l1", G): 1}, LOST) == [("g", "l2")]
+        assert await world.sees(1, {}, ()) == [("g", "l1"), ("g", "l2")]
+        assert await world.sees(2, {("l1", G): 1}, LOST) == [("g", "l2")]
+        assert await world.sees(3, {}, OFTEN) == [("g", "l2")]
+
+
+async def test_what_an_isp_loses_of_one_group_closes_and_holds_that_group_s_exit_alone(tmp_path):
+    """The link stays open for the others, and so does each group's last exit."""
+    two = replace(
+        LISTED,
+        groups=(*LISTED.groups, PrefixGroup("h", (ip_network(H), ip_network("192.0.2.0/24")))),
+        egresses=(*LISTED.egresses, Egress("h", "l1", 1000.0), Egress("h", "l2", 2000.0)),
+    )
+    every = [("g", "l1"), ("g", "l2"), ("h", "l1"), ("h", "l2")]
+    rest = every[1:]
+    async with Probed(tmp_path, two) as world:
+        assert await world.sees(0, {("l1", G): 1}, LOST) == rest
+        assert await world.sees(1, {}, ()) == every
+        assert await world.sees(2, {("l1", G): 1}, LOST) == rest
+        assert await world.sees(3, {}, OFTEN) == rest
+        part = ("h through l1: probes to 50% of its prefixes are lost",)
+        assert await world.sees(4, {("l1", H): 1}, (*part, *OFTEN)) == [("g", "l2"), ("h", "l2")]
+        both = {("l1", G): 1, ("l2", G): 1, ("l1", H): 1, ("l2", "192.0.2.0/24"): 1}
+        parts = (*part, "h through l2: probes to 50% of its prefixes are lost")
+        assert await world.sees(5, both, (*parts, *OFTEN)) == [("g", "l2"), ("h", "l1"), ("h", "l2")]
+
+
+async def test_what_loses_and_holds_is_as_the_settings_say(tmp_path):
+    rules = {"closing_loss": 20.0, "closing_samples": 1}
+    async with Probed(tmp_path, damping=Damping(hold_s=0.0), **rules) as world:
+        for step in range(3):
+            assert await world.sees(2 * step, {("l1", G): 0.2}, LOST) == [("g", "l2")]
+            assert await world.sees(2 * step + 1, {("l1", G): 0.19}, ()) == [("g", "l1"), ("g", "l2")]
+
+
+def test_the_settings_reach_the_rules_of_moves():
+    latency = Latency(
+        min_gain_ms=1.0,
+        min_gain=0.25,
+        more_loss=3.0,
+        confirm=7,
+        hold_s=5.0,
+        longest_hold_s=50.0,
+        probation_s=9.0,
+        max_age_s=77.0,
+        min_samples=8,
+    )
+    borders = Borders(Sources(BGP, None, latency, None), LISTED, lambda: None)
+    assert borders._latency._policy == LatencyPolicy(1.0, 0.25, 0.03, 7, 5.0, 50.0, 9.0)
+    assert borders._samples._rules == LatencyRules(77.0, 8, 0.5, 3)
+
+
+def test_the_daemon_hands_over_how_long_exits_are_held_down():
+    config = load_config(Path(__file__).parents[2] / "neto.toml")
+    settings = config.settings.model_copy(update={"latency": Latency(), "damping": Damping(hold_s=7.0, memory_s=70.0)})
+    built = daemon.borders(replace(config, settings=settings), lambda: None)
+    assert built._damping._rules == built._exits._damping._rules == DampingRules(7.0, 900.0, 70.0)
 
 
 async def test_exits_follow_the_routes_that_borders_announce_to_us():

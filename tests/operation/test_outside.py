@@ -12,6 +12,7 @@ from neto.agents.monitoring.rib import Rib
 from neto.controller.latency_moves import LatencyPolicy
 from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
+from neto.operation.damping import DampingRules
 from neto.operation.outside import Exits, Latency, RouteTrust, outside
 from neto.wire.bgp import UpdateReader
 from neto.wire.bgp.open import decode_open
@@ -62,14 +63,14 @@ class World:
         gone = READER.read(update(withdrawn=b"".join(map(nlri, prefixes))))
         self.rib.update(border, ISP, View.IN_POST, gone, now)
 
-    def open(self, now, estimates=(), failing=frozenset()):
+    def open(self, now, estimates=(), failing=()):
         """Exits of each group, in the order listed."""
         return {group: [link for link, _ in ways] for group, ways in self.ways(now, estimates, failing).items()}
 
-    def ways(self, now, estimates=(), failing=frozenset()):
+    def ways(self, now, estimates=(), failing=()):
         told = copy(self.rib)
         self.exits.hear(LISTED.links, told, route_table(told, LISTED.links), now)
-        found = outside(LISTED, self.exits, self.latency, list(estimates), failing, now)
+        found = outside(LISTED, self.exits, self.latency, list(estimates), dict(failing), now)
         ways = {"g": [], "h": []}
         for egress in found.egresses:
             ways[egress.prefix_group].append((egress.peering_link, egress.delay_us))
@@ -136,11 +137,28 @@ def test_a_session_that_flaps_is_left_alone_the_longer_the_more_often(world):
     assert world.exits.doubts == ()
 
 
+def test_how_long_it_is_left_alone_is_a_rule():
+    world = World()
+    world.exits = Exits(
+        frozenset({"b1", "b2"}), RouteTrust(settle_s=60.0), 0.0, DampingRules(hold_s=5.0, longest_s=7.0, memory_s=100.0)
+    )
+    world.tells("b2", [*PREFIXES, "10.200.0.0/16"])
+    world.tells("b1", [*PREFIXES, "10.200.0.0/16"])
+    world.open(2.0)
+    flap(world, 10.0)
+    assert flap(world, 20.0)[1] == ["l2", "l3"]
+    assert world.open(24.5)["g"] == ["l2", "l3"]
+    assert world.open(25.5)["g"] == ["l1", "l2", "l3"]
+    flap(world, 30.0)
+    assert world.open(36.5)["g"] == ["l2", "l3"]  # 10 s, at most 7
+    assert world.open(37.5)["g"] == ["l1", "l2", "l3"]
+
+
 def test_a_link_that_flaps_is_still_used_by_groups_that_have_no_other(world):
     for at in (10.0, 20.0, 30.0):
         flap(world, at)
     world.withdraws("b2", ["10.200.0.0/16"])
-    lost = frozenset({("l3", "h")})
+    lost = {("l3", "h"): 1.0}
     assert world.open(32.0, failing=lost) == {"g": ["l2", "l3"], "h": ["l1"]}
 
 
@@ -215,12 +233,18 @@ def test_a_nearer_exit_is_nearer_once_that_is_sure_and_what_is_not_measured_is_n
 
 
 def test_an_exit_that_loses_what_is_sent_is_closed_for_that_group(world):
-    assert world.open(3.0, failing=frozenset({("l1", "g")})) == {"g": ["l2", "l3"], "h": ["l1", "l2", "l3"]}
+    assert world.open(3.0, failing={("l1", "g"): 1.0}) == {"g": ["l2", "l3"], "h": ["l1", "l2", "l3"]}
+
+
+def test_of_exits_that_all_lose_those_are_left_that_lose_least(world):
+    lost = {("l1", "g"): 1.0, ("l2", "g"): 0.25, ("l3", "g"): 0.25}
+    assert world.open(3.0, failing=lost) == {"g": ["l2", "l3"], "h": ["l1", "l2", "l3"]}
+    assert world.open(4.0, failing={("l1", "g"): 1.0, ("l2", "g"): 0.25, ("l3", "g"): 0.5})["g"] == ["l2"]
 
 
 def test_the_last_exit_of_a_group_is_never_closed_for_what_probes_lose(world):
     world.withdraws("b2", ["10.200.0.0/16"])
-    lost = frozenset({("l1", "h"), ("l3", "h")})  # l2 is alive, and announces nothing
+    lost = {("l1", "h"): 1.0, ("l3", "h"): 1.0}  # l2 is alive, and announces nothing
     assert world.open(3.0, failing=lost)["h"] == ["l1", "l3"]
 
 
@@ -228,7 +252,7 @@ def test_what_probes_lost_too_often_is_for_groups_that_have_no_other_exit(world)
     told = copy(world.rib)
     world.exits.hear(LISTED.links, told, route_table(told, LISTED.links), 3.0)
     held = frozenset({("l1", "g"), ("l1", "h"), ("l2", "h"), ("l3", "h")})
-    found = outside(LISTED, world.exits, world.latency, [], frozenset(), 3.0, held)
+    found = outside(LISTED, world.exits, world.latency, [], {}, 3.0, held)
     assert [(each.prefix_group, each.peering_link) for each in found.egresses] == [
         ("g", "l2"),
         ("g", "l3"),
@@ -241,5 +265,5 @@ def test_what_probes_lost_too_often_is_for_groups_that_have_no_other_exit(world)
 def test_everything_but_egresses_is_as_listed(world):
     told = copy(world.rib)
     world.exits.hear(LISTED.links, told, route_table(told, LISTED.links), 3.0)
-    found = outside(LISTED, world.exits, world.latency, [], frozenset(), 3.0)
+    found = outside(LISTED, world.exits, world.latency, [], {}, 3.0)
     assert replace(found, egresses=()) == replace(LISTED, egresses=())

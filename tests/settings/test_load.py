@@ -305,6 +305,38 @@ def test_borders_and_probes_that_cannot_be_are_named_with_their_lines(config):
     ]
 
 
+def test_rules_of_moves_and_of_holding_down_have_ranges(config):
+    wrong = (
+        "[latency]\nmin_gain = 1.0\nmore_loss = -1.0\nclosing_loss = 0.0\nclosing_samples = 0\n"
+        "[damping]\nhold_s = -1.0\nmemory_s = 0.0\nlongest_s = 1e6\n"
+    )
+    config.write_text(config.read_text() + wrong)
+    assert problems(config) == [
+        "neto.toml:12: latency.min_gain: 1.0 is out of range; accepted: less than 1.0",
+        "neto.toml:13: latency.more_loss: -1.0 is out of range; accepted: at least 0.0",
+        "neto.toml:14: latency.closing_loss: 0.0 is out of range; accepted: more than 0.0",
+        "neto.toml:15: latency.closing_samples: 0 is out of range; accepted: at least 1",
+        "neto.toml:17: damping.hold_s: -1.0 is out of range; accepted: at least 0.0",
+        "neto.toml:19: damping.longest_s: 1000000.0 is out of range; accepted: at most 86400.0",
+        "neto.toml:18: damping.memory_s: 0.0 is out of range; accepted: more than 0.0",
+    ]
+
+
+def test_the_longest_hold_is_no_shorter_than_the_first(config):
+    config.write_text(config.read_text() + "[latency]\nlongest_hold_s = 599.0\n[damping]\nhold_s = 901.0\n")
+    latency, damping = problems(config)
+    assert latency.startswith("neto.toml:11: latency: ")
+    assert latency.endswith("has longest_hold_s below hold_s; accepted: longest_hold_s of 600 or more")
+    assert damping.startswith("neto.toml:13: damping: ")
+    assert damping.endswith("has longest_s below hold_s; accepted: longest_s of 901 or more")
+
+
+def test_rules_of_holding_down_are_read(config):
+    config.write_text(config.read_text() + "[damping]\nhold_s = 5\nlongest_s = 50.0\nmemory_s = 500\n")
+    damping = load_config(config).settings.damping
+    assert (damping.hold_s, damping.longest_s, damping.memory_s) == (5.0, 50.0, 500.0)
+
+
 def test_a_border_that_announces_its_routes_is_a_router_and_tells_them_no_other_way(config):
     rows = "".join(f'[[ibgp.router]]\nname = "{name}"\n' for name in ("lon1", "lon2", "lon2"))
     config.write_text(config.read_text() + TELLERS + rows)

@@ -21,16 +21,17 @@ from neto.wire.samples import Sample
 
 _CONFIDENCE = 0.95
 _PER_PAIR = 101  # newest samples that are kept of one group behind one link
-_NEWEST, _BLACKHOLE = 3, 0.5  # so many samples in a row that lost so much
 _AHEAD_S = 5.0  # that a probe's clock may be
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyRules:
-    """Which samples count."""
+    """Which samples count, and which say that what is sent is lost."""
 
     max_age_s: float = 900.0
     min_samples: int = 6  # below that no interval holds the median with 95 %
+    closing_loss: float = 0.5  # share that counts as lost
+    closing_samples: int = 3  # that many running
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,6 +40,8 @@ class LatencySamples:
 
     rules: LatencyRules
     samples: Mapping[tuple[str, str], Sequence[Sample]]  # by link and group
+    newest: Mapping[tuple[str, Prefix], Sequence[Sample]]  # by link and listed prefix
+    group: Mapping[Prefix, str]  # of each listed prefix
 
     def estimates(self, now: float) -> list[LatencyEstimate]:
         """Return what is known at `now`, by link and group; nothing of pairs with too few samples."""
@@ -66,20 +69,36 @@ class LatencySamples:
             )
         return found
 
-    def failing(self, now: float) -> frozenset[tuple[str, str]]:
-        """Return the (link, group) pairs that lose what is sent: their newest samples say so, one like the other.
+    def failing(self, now: float) -> dict[tuple[str, str], float]:
+        """Return the (link, group) pairs that lose what is sent, with the share of the probed prefixes that they lose.
 
-        Not those of a group that fails behind every link that is measured: that is its end, or our probes.
+        A prefix is lost through a link when its newest samples there say so, one like the other, and another link's do
+        not: what fails behind every link is its own end, or our probes. Of a prefix that no other link's samples tell
+        of, its group's stand in, if all that is probed of the group through this link fails.
         """
-        dead: set[tuple[str, str]] = set()
-        alive: set[str] = set()
-        for pair, told in self.samples.items():
-            newest = sorted((s for s in told if now - s.ts <= self.rules.max_age_s), key=lambda s: -s.ts)[:_NEWEST]
-            if len(newest) == _NEWEST and all(sample.loss >= _BLACKHOLE for sample in newest):
-                dead.add(pair)
-            elif newest:
-                alive.add(pair[1])
-        return frozenset(pair for pair in dead if pair[1] in alive)
+        dead: dict[str, set[Prefix]] = {}  # by link
+        alive: dict[str, set[Prefix]] = {}
+        for (link, prefix), told in self.newest.items():
+            fresh = [sample for sample in told if now - sample.ts <= self.rules.max_age_s]
+            if any(sample.loss < self.rules.closing_loss for sample in fresh):
+                alive.setdefault(link, set()).add(prefix)
+            elif len(fresh) == self.rules.closing_samples:
+                dead.setdefault(link, set()).add(prefix)
+        reached = {prefix for prefixes in alive.values() for prefix in prefixes}
+        groups_reached = {self.group[prefix] for prefix in reached}
+        measured_by = Counter(prefix for told in (dead, alive) for prefixes in told.values() for prefix in prefixes)
+        found = {}
+        for link, prefixes in dead.items():
+            ways = Counter(self.group[prefix] for prefix in alive.get(link, ()))
+            by_group: dict[str, list[Prefix]] = {}
+            for prefix in prefixes:
+                by_group.setdefault(self.group[prefix], []).append(prefix)
+            for group, gone in by_group.items():
+                alone = not ways[group] and group in groups_reached
+                lost = sum(prefix in reached or (alone and measured_by[prefix] == 1) for prefix in gone)
+                if lost:
+                    found[link, group] = lost / (len(gone) + ways[group])
+        return found
 
 
 class LatencyTable:
@@ -90,6 +109,7 @@ class LatencyTable:
         self.counters: Counter[str] = Counter(dict.fromkeys((*names, "malformed", "refused"), 0))
         self._rules = rules or LatencyRules()
         self._samples: dict[tuple[str, str], deque[Sample]] = {}
+        self._newest: dict[tuple[str, Prefix], tuple[Sample, ...]] = {}  # of each prefix, to tell which one is lost
         self.reload(peering)
 
     def reload(self, peering: Peering) -> None:
@@ -102,25 +122,38 @@ class LatencyTable:
         self._samples = {
             pair: told for pair, told in self._samples.items() if pair[0] in self._border and pair[1] in groups
         }
+        self._newest = {
+            (link, prefix): told
+            for (link, prefix), told in self._newest.items()
+            if link in self._border and prefix in self._group
+        }
 
     def add(self, samples: Iterable[Sample], now: float) -> None:
         """Take samples that came at `now` (unix seconds); what is not to be believed is counted and left out."""
         for sample in samples:
-            group = self._holding(sample.prefix)
-            why = self._doubt(sample, group, now)
-            if not why:
+            prefix = self._holding(sample.prefix)
+            why = self._doubt(sample, prefix, now)
+            if not why and prefix is not None:
+                group = self._group[prefix]
                 told = self._samples.setdefault((sample.peering_link, group), deque(maxlen=_PER_PAIR))
                 if sample in told:
                     why = "repeated"
                 else:
                     told.append(sample)
+                    self._keep(sample, prefix)
             self.counters[why or "accepted"] += 1
 
     def copy(self) -> LatencySamples:
         """Return the samples as they are now."""
-        return LatencySamples(self._rules, {pair: tuple(told) for pair, told in self._samples.items()})
+        samples = {pair: tuple(told) for pair, told in self._samples.items()}
+        return LatencySamples(self._rules, samples, dict(self._newest), self._group)
 
-    def _doubt(self, sample: Sample, group: str, now: float) -> str:
+    def _keep(self, sample: Sample, prefix: Prefix) -> None:
+        """Count a sample among the newest of its prefix, if it is."""
+        told = sorted((*self._newest.get((sample.peering_link, prefix), ()), sample), key=lambda each: each.ts)
+        self._newest[sample.peering_link, prefix] = tuple(told[-self._rules.closing_samples :])
+
+    def _doubt(self, sample: Sample, prefix: Prefix | None, now: float) -> str:
         """Say why a sample is not to be believed; "" when it is."""
         border = self._border.get(sample.peering_link)
         checks = (
@@ -128,17 +161,14 @@ class LatencyTable:
             ("old", now - sample.ts > self._rules.max_age_s),
             ("unknown_link", border is None),
             ("unknown_vantage", sample.vantage != border),
-            ("unknown_prefix", not group),
+            ("unknown_prefix", prefix is None),
         )
         return next((why for why, holds in checks if holds), "")
 
-    def _holding(self, prefix: Prefix) -> str:
-        """Return the group that has the prefix or one around it; "" when there is none."""
-        for length in range(prefix.prefixlen, -1, -1):
-            group = self._group.get(prefix.supernet(new_prefix=length))
-            if group:
-                return group
-        return ""
+    def _holding(self, prefix: Prefix) -> Prefix | None:
+        """Return the prefix, or the one around it, that a group has; None when there is none."""
+        around = (prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen, -1, -1))
+        return next((each for each in around if each in self._group), None)
 
 
 def interval(count: int) -> tuple[int, float]:

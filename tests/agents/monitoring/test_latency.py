@@ -145,8 +145,59 @@ def test_three_samples_that_lost_most_are_a_black_hole_where_another_way_works()
     good = [sample(10.0, age_s=20 + at) for at in range(10)]
     lost = [sample(loss=1, age_s=10 - at) for at in range(3)]
     other = [sample(12.0, age_s=5, link="lon-a", vantage="lon1")]
-    assert table([*good, *other, *lost[:2]]).copy().failing(NOW) == frozenset()
-    assert table([*good, *other, *lost]).copy().failing(NOW) == {("fra-a", "eu")}
-    assert table([*good, *other, *lost, sample(10.0, age_s=1)]).copy().failing(NOW) == frozenset()
-    assert table([*good, *lost]).copy().failing(NOW) == frozenset()  # nothing else reaches it either
-    assert table([*good, *other, *lost], max_age_s=60.0).copy().failing(NOW + 60) == frozenset()
+    assert table([*good, *other, *lost[:2]]).copy().failing(NOW) == {}
+    assert table([*good, *other, *lost]).copy().failing(NOW) == {("fra-a", "eu"): 1.0}
+    assert table([*good, *other, *lost, sample(10.0, age_s=1)]).copy().failing(NOW) == {}
+    assert table([*good, *lost]).copy().failing(NOW) == {}  # nothing else reaches it either
+    assert table([*good, *other, *lost], max_age_s=60.0).copy().failing(NOW + 60) == {}
+
+
+def seen(link, lost=(), answered=()):
+    """What the newest samples behind a link say of some prefixes."""
+    vantage = {"fra-a": "fra1", "lon-a": "lon1"}[link]
+    return [
+        sample(loss=float(prefix in lost), age_s=9 - at, link=link, vantage=vantage, prefix=prefix)
+        for at in range(3)
+        for prefix in (*lost, *answered)
+    ]
+
+
+P, Q, U = "192.0.2.0/24", "2001:db8::/32", "198.51.100.0/24"
+
+
+@pytest.mark.parametrize(
+    ("fra", "lon", "failing"),
+    [
+        (((P,), (Q, U)), ((), (P, Q, U)), {("fra-a", "eu"): 0.5}),  # lost here, answered there
+        (((P, Q), (U,)), ((), (P, Q, U)), {("fra-a", "eu"): 1.0}),
+        (((P, Q, U), ()), ((), (P, Q, U)), {("fra-a", "eu"): 1.0, ("fra-a", "us"): 1.0}),
+        (((P,), (Q,)), ((P,), (Q,)), {}),  # behind every link: its end
+        (((P,), ()), ((Q,), (P,)), {("fra-a", "eu"): 1.0}),  # nothing tells whether Q is at its end
+        (((P,), ()), ((), (Q,)), {("fra-a", "eu"): 1.0}),  # not measured there: its group is reached
+        (((P,), (Q,)), ((), (Q,)), {}),  # nor there, and here Q is: P may be at its end
+        (((P,), ()), ((), (U,)), {}),  # another group's answers say nothing
+    ],
+)  # fmt: skip
+def test_what_one_link_loses_of_a_group_is_told_prefix_by_prefix(fra, lon, failing):
+    assert table([*seen("fra-a", *fra), *seen("lon-a", *lon)]).copy().failing(NOW) == failing
+
+
+def test_how_much_is_lost_and_how_often_is_a_rule():
+    other = seen("lon-a", (), (P,))
+    some = [sample(loss=0.3, age_s=at) for at in range(1, 3)]
+    assert table([*other, *some], closing_loss=0.3, closing_samples=2).copy().failing(NOW) == {("fra-a", "eu"): 1.0}
+    assert table([*other, *some], closing_loss=0.31, closing_samples=2).copy().failing(NOW) == {}
+    assert table([*other, *some], closing_loss=0.3, closing_samples=3).copy().failing(NOW) == {}
+
+
+def test_samples_that_come_late_are_not_the_newest():
+    late = [sample(10.0, age_s=100 + at) for at in range(5)]
+    told = table([*seen("lon-a", (), (P,)), *seen("fra-a", (P,)), *late])
+    assert told.copy().failing(NOW) == {("fra-a", "eu"): 1.0}
+
+
+def test_after_a_reload_prefixes_that_are_gone_fail_no_more():
+    told = table([*seen("fra-a", (P,), (Q,)), *seen("lon-a", (), (P, Q))])
+    without = PrefixGroup("eu", (ip_network(Q),))
+    told.reload(replace(PEERING, groups=(without, PEERING.groups[1])))
+    assert told.copy().failing(NOW) == {}
