@@ -34,6 +34,8 @@ from neto.wire.bmp import (
 )
 
 _PIECE = 1 << 16  # octets read at once
+_SLICE_S = 0.004  # of reading, then everybody else has a turn
+_FEW = 16  # messages between two looks at how long it has taken
 _PERIOD_S = 1.0  # between two looks at the clock
 _MOST_MALFORMED = 100  # messages of a session, then it ends: the router tells everything anew
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # BMP has none of its own
@@ -168,7 +170,11 @@ class BmpAgent:
                 return "the router closed it"
             began = True
             self._counters["octets"] += len(octets)
-            for kind, body in stream.feed(octets):
+            turn_s = time.monotonic()
+            for number, (kind, body) in enumerate(stream.feed(octets)):
+                if number % _FEW == 0 and time.monotonic() - turn_s > _SLICE_S:
+                    await asyncio.sleep(0)
+                    turn_s = time.monotonic()
                 self._counters["messages"] += 1
                 try:
                     message = session.read(kind, body)

@@ -19,6 +19,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
+from neto.agents.monitoring.garbage import Garbage
 from neto.agents.monitoring.interning import Interned
 from neto.wire.bgp import Attributes, Family, Open, Routes, Update
 from neto.wire.bmp import Peer, PeerKind, View
@@ -126,6 +127,7 @@ class Rib:
         self._quiet_s = quiet_s
         self._settle_s = settle_s
         self._default_wanted = default_wanted
+        self._garbage = Garbage()
 
     def session_up(self, border: str, now: float) -> None:
         """A border begins to tell: what it told before is stale."""
@@ -178,6 +180,9 @@ class Rib:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        self._garbage.tick(
+            telling=any(not table.complete for border in self.borders.values() for table in border.tables.values())
+        )
         for border in self.borders.values():
             if not border.up:
                 if border.stale and now - border.changed_s > self._stale_ttl_s:
