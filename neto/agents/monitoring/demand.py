@@ -150,7 +150,15 @@ class FlowAggregator:
     def heard(self, router: str, now: float) -> None:
         """Note that a router exports, whatever it says."""
         self.roll(now)
-        self._heard[router] = now
+        self.note_heard(router, now)
+
+    def note_heard(self, router: str, at: float) -> None:
+        """Note when a router's exports last came, before windows are closed that this tells of."""
+        self._heard[router] = at
+
+    def window_of(self, at: float) -> int:
+        """Return the number of the window that a time is in."""
+        return int(at // self._window_s)
 
     def add(self, flows: Flows, router: str, now: float) -> None:
         """Count the flow records that `router` exported and that came at `now` (unix seconds)."""

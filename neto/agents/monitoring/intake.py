@@ -34,6 +34,7 @@ class Intake:
         self._sources = np.array([aggregator.source_row(router) for router in self._routers], np.int64)
         self._skews_s: npt.NDArray[np.float64] = np.zeros(0)  # by row of a domain
         self._heard = 0.0  # when it was last told who was heard
+        self._came = 0.0  # when datagrams were last taken in
 
     def take(self, slots: Slots, now: float) -> tuple[list[str], list[tuple[str, str]]]:
         """Take in every datagram that is there, at `now` (unix seconds).
@@ -44,6 +45,9 @@ class Intake:
         peers = slots.peers(self._table)
         strangers = [slots.sender(slot) for slot in np.flatnonzero(peers < 0).tolist()] if peers.min() < 0 else []
         problems = []
+        if self._aggregator.window_of(now) != self._aggregator.window_of(self._came):
+            self.hear(now)  # before a window closes
+        self._came = now
         self._aggregator.roll(now)
         for part in self._bulk.read(slots.packets, slots.lengths[: slots.count], peers, now):
             if isinstance(part, Single):
@@ -67,7 +71,7 @@ class Intake:
         for row in np.flatnonzero(heard.any(axis=1)).tolist():
             messages, told, untold = heard[row].tolist()
             if messages:
-                self._aggregator.heard(self._routers[row], now)
+                self._aggregator.note_heard(self._routers[row], self._came)
             self._aggregator.note_sampling(self._routers[row], told, untold)
         heard[:] = 0
         self._hear_clocks(now)
