@@ -92,8 +92,11 @@ def test_templates_beyond_the_most_push_out_the_oldest_and_withdrawals_know_it()
     for n in range(MAX_TEMPLATES + 50):
         told(decoder, ipfix(a_set(2, template(256 + n, (1, 4)))))
     assert [key[2] for key in known(decoder)] == [256 + 50 + n for n in range(MAX_TEMPLATES)]
+    ((_, state),) = decoder.exporters.items()
+    assert sum(map(len, state._kinds.values())) == MAX_TEMPLATES
     told(decoder, ipfix(a_set(2, b"\0\2\0\0")))
     assert not known(decoder)
+    assert not state._kinds
 
 
 def test_what_waits_for_one_template_is_taken_in_order_and_the_rest_waits_on():
@@ -107,6 +110,18 @@ def test_what_waits_for_one_template_is_taken_in_order_and_the_rest_waits_on():
     decoder.expire(65.0)  # sets that came before second 5
     assert sum(decoder.waiting.values()) == len([n for n in range(90) if n % 3 != 1 and 1.0 + n / 10 >= 5.0])
     assert decoder.given_up["192.0.2.1"] == decoder.counters.undecoded_sets == 60 - sum(decoder.waiting.values())
+
+
+def test_a_sampler_that_is_announced_anew_leaves_nothing_of_what_it_had():
+    decoder = Decoder()
+    options = np.array([300, 4, 8, 1, 4, 48, 4, 34, 4], ">u2").tobytes()
+    for interval in (100, 200, 200):
+        sampler = np.array([0, 1, interval], ">u4").tobytes()
+        told(decoder, v9(a_set(1, options), a_set(300, sampler)))
+        flows = decoder.decode(v9(a_set(0, template(256, (1, 4))), a_set(256, bytes(4))), "192.0.2.1", 1.0).flows
+        assert flows[0].sampling.tolist() == [interval]  # no choice of samplers, and the records name none
+    ((_, state),) = decoder.exporters.items()
+    assert [numbers.tolist() for numbers in state.samplers.numbered(1, "sampler")] == [[1], [200.0]]
 
 
 def test_numbers_of_samplers_that_hold_no_more_do_not_pile_up(monkeypatch):

@@ -136,7 +136,7 @@ def test_a_sample_that_was_overtaken_is_not_lost():
 
 
 def test_a_source_that_begins_anew_has_lost_nothing():
-    order = [(7, 5_000_000, 80), (7, 5_000_001, 81), (7, 1, 0), (7, 2, 0), (7, 3, 2)]
+    order = [(7, 5_000_000, 1), (7, 5_000_001, 2), (7, 1, 50), (7, 2, 50), (7, 3, 52)]
     assert losses(*by_source(*order)) == [(5, 0, 3)]
 
 
