@@ -1,7 +1,7 @@
 """Borders that tell by BMP (RFC 7854) what their ISPs announce: the groups that they reach, and a full table.
 
 Border routers connect to whoever collects, from an address of their own. Test equipment: a session with an ISP may go
-down and come back, and then its whole table is told anew.
+down and come back, and then its whole table is told anew; and a border may be made to say what it should not.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
@@ -26,6 +27,7 @@ FIRST_ORIGIN = 100_000  # AS numbers that originate it
 PER_ORIGIN = 50  # prefixes
 AGAIN_S = 1.0  # between two tries to connect
 AT_ONCE = 64  # messages between two looks at whether the other side still reads
+SLIPS = ("default", "withdraw", "hang-up")  # a default route, everything withdrawn, the border's own session dropped
 
 _log = structlog.get_logger("lab")
 
@@ -39,7 +41,13 @@ class BmpSpeaker:
         self._border = border
         self._links = [c for c in scenario.cables if not c.target and c.source == border.name and c.remote_address]
         self._down: frozenset[str] = frozenset()  # sessions with ISPs that are down, by peering link
+        self._slips: deque[tuple[Cable, str]] = deque()
         self._changed = asyncio.Event()
+
+    def slip(self, link: str, what: str) -> None:
+        """Say something that it should not, one of `SLIPS`, of a peering link; of another border's nothing."""
+        self._slips += [(cable, what) for cable in self._links if cable.name == link]
+        self._changed.set()
 
     def sessions(self, down: frozenset[str]) -> None:
         """Take which sessions with ISPs are down, by peering link."""
@@ -78,6 +86,13 @@ class BmpSpeaker:
                     elif not up and cable.name in told:
                         told.discard(cable.name)
                         await _send(writer, [_bmp(PEER_DOWN, self._peer(cable) + bytes([REMOTE_CLOSED]))])
+                while self._slips:
+                    cable, what = self._slips.popleft()
+                    if what == "hang-up":
+                        return
+                    bodies = _default(self._scenario, cable) if what == "default" else _nothing(self._scenario, cable)
+                    head = self._peer(cable)
+                    await _send(writer, (_bmp(ROUTE_MONITORING, head + message(Kind.UPDATE, each)) for each in bodies))
                 changed = asyncio.create_task(self._changed.wait(), name="sessions change")
                 await asyncio.wait({gone, changed}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
@@ -112,6 +127,21 @@ def table(scenario: Scenario, cable: Cable) -> Iterator[bytes]:
         numbers = range(first, min(first + PER_ORIGIN, scenario.full_table))
         reached = (b"\x18" + (FIRST + (number << 8)).to_bytes(4)[:3] for number in numbers)
         yield _update((isp, FIRST_ORIGIN + first // PER_ORIGIN), cable.remote_address, reached)
+
+
+def _default(scenario: Scenario, cable: Cable) -> Iterator[bytes]:
+    yield _update((scenario.isp_asn[cable.isp],), cable.remote_address, [b"\0"])
+
+
+def _nothing(scenario: Scenario, cable: Cable) -> Iterator[bytes]:
+    """All of a table as withdrawn routes (RFC 4271 §4.3), the groups' last.
+
+    Whoever looks while they come sees a part of it gone, which a peer may do: then it is not the part that matters.
+    """
+    for body in reversed(list(table(scenario, cable))):
+        size = int.from_bytes(body[2:4], "big")
+        routes = body[4 + size :]
+        yield struct.pack("!H", len(routes)) + routes + bytes(2)
 
 
 def _update(path: Sequence[int], next_hop: str, reached: Iterable[bytes]) -> bytes:

@@ -41,6 +41,7 @@ class Control:
             "delay": self._delay,
             "blackhole": self._blackhole,
             "flap": self._flap,
+            "slip": self._slip,
             "scale": self._scale,
             "demand": self._demand,
             "trouble": self._trouble,
@@ -215,6 +216,10 @@ class Control:
     def _flap(self, request: Request) -> Answer:
         times, period_s = int(_number(request, "times")), _number(request, "period_s")
         self._world.flap(_text(request, "link"), times, period_s)
+        return {}
+
+    def _slip(self, request: Request) -> Answer:
+        self._world.slip(_text(request, "link"), _text(request, "what"))
         return {}
 
     def _scale(self, request: Request) -> Answer:

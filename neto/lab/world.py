@@ -22,7 +22,7 @@ import structlog
 from neto.lab.accounting import Ledger, State
 from neto.lab.beyond import SAMPLES, Beyond, probe
 from neto.lab.bgp import Listener, LsSpeaker, RouterBgp
-from neto.lab.bmp import BmpSpeaker
+from neto.lab.bmp import SLIPS, BmpSpeaker
 from neto.lab.exports import FlowExports, Key, Meter
 from neto.lab.fluid import Fluid, Stream
 from neto.lab.forwarding import Forwarding, router_states
@@ -192,6 +192,19 @@ class World:
         if link in self._flaps:
             self._flaps.pop(link).cancel()
         self._turn(link, 2 * times - 1, period_s)
+
+    def slip(self, link: str, what: str) -> None:
+        """Have the border of a peering link tell by BMP what it should not (`bmp.SLIPS`); traffic goes on as it went.
+
+        Raises KeyError for no such peering link, ValueError for anything else to say.
+        """
+        if link not in self._cable or self._cable[link].target:
+            raise KeyError(f"peering link {link}; there are {', '.join(c.name for c in self.scenario.cables if c.isp)}")
+        if what not in SLIPS:
+            raise ValueError(f"{what!r}; accepted: {', '.join(SLIPS)}")
+        _log.warning("peering.slip", link=link, what=what)
+        for speaker in self.bmp:
+            speaker.slip(link, what)
 
     def _turn(self, link: str, left: int, period_s: float) -> None:
         """Put a session down when an odd number of turns is left, or up, and do the next turn later."""

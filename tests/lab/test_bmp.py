@@ -77,6 +77,24 @@ async def test_a_session_that_is_back_tells_its_whole_table_anew():
         assert agent.counters["sessions_up"] == 1
 
 
+async def test_a_border_can_be_made_to_say_what_it_should_not():
+    async with heard() as (agent, speaker, announced):
+        await announced(PREFIXES + 8)
+        speaker.slip("nyc-a-1", "withdraw")  # another border's
+        speaker.slip("fra-b-1", "default")
+        async with asyncio.timeout(20):
+            while not agent.counters["rib_defaults"]:  # noqa: ASYNC110 it tells nobody
+                await asyncio.sleep(0.02)
+        await announced(PREFIXES + 8)
+        speaker.slip("fra-b-1", "withdraw")
+        await announced(0)
+        assert agent.counters["rib_withdrawals"] == PREFIXES + 8
+        assert (agent.counters["peers_down"], agent.counters["sessions_down"]) == (0, 0)
+        speaker.slip("fra-b-1", "hang-up")
+        await announced(PREFIXES + 8)
+        assert (agent.counters["sessions_up"], agent.counters["wire_errors"]) == (2, 0)
+
+
 @dataclass
 class Told:
     """A speaker that keeps what it is told."""

@@ -36,16 +36,7 @@ def test_an_isp_that_blackholes_is_left_and_no_other_link_is_overloaded(site):
 
 def test_a_session_that_flaps_is_left_and_stays_left_with_full_tables_told(site):
     """Borders of isp-b tell 100,000 prefixes each; one of their sessions goes down and comes back twice."""
-    lab = site.processes["lab"]
-    lab.terminate()
-    lab.wait(30)
-    rows = "".join(f'[[bmp.router]]\nname = "{name}"\naddress = "127.0.7.{at}"\n' for at, name in enumerate(B, 81))
-    table = f'\n[bmp]\nlisten = "127.0.0.1:{11019 + site.offset}"\nquiet_s = 1\n{rows}'
-    site.config.write_text(site.config.read_text() + table)
-    site.start("lab", "lab")
-    site.until("the lab listens", lambda: site.ask("scale", factor=0.5), 30)
-    run_to_full(site)
-    site.until("all tables are told", lambda: all(told(site, link) > FULL_TABLE for link in OF_B), 60)
+    tell_full_tables(site)
     site.until("fra-b-1 is used", lambda: sent(site, "fra-b-1") > 0, 30)
 
     site.ask("mark", name="flaps")
@@ -89,6 +80,56 @@ def inbound(site, link):
     """Mbit/s that come in by a link, as the daemon says."""
     (row,) = (row for row in site.show("ingress")["links"] if row["peering_link"] == link)
     return row["inbound_mbps"]
+
+
+def test_a_default_route_and_full_tables_that_vanish_move_nothing(site):
+    """What a border says while its traffic goes on as it went: each is counted, or an alarm, and no plan begins."""
+    tell_full_tables(site)
+    through = steered_onto(site, "fra-b-1")
+    assert through > 0
+    site.until("nothing is left to do", lambda: quiet(site), 60)
+    site.ask("mark", name="slips")
+    plans = site.log("daemon").count("plan.begins")
+
+    site.ask("slip", link="fra-b-1", what="default")
+    site.until("it is counted", lambda: site.show("routes")["counters"]["rib_defaults"] == 1, 30)
+    site.ask("slip", link="fra-b-1", what="withdraw")
+    site.until("it is not believed", lambda: "fra-b-1: 100% of its prefixes are gone" in str(site.show("alarms")), 30)
+    two_cycles(site)
+    site.ask("slip", link="tyo-b-1", what="hang-up")
+    site.until("the border is back", lambda: site.show("routes")["counters"]["sessions_up"] == len(B) + 1, 30)
+    two_cycles(site)
+    assert site.show("routes")["counters"]["sessions_down"] == 1
+
+    assert site.log("daemon").count("plan.begins") == plans
+    assert steered_onto(site, "fra-b-1") == pytest.approx(through, rel=0.05)
+    assert site.ask("since", name="slips")["over_seconds"] == {}
+
+
+def tell_full_tables(site):
+    """Have the borders of isp-b tell 100,000 prefixes each, and the daemon steer everything."""
+    lab = site.processes["lab"]
+    lab.terminate()
+    lab.wait(30)
+    rows = "".join(f'[[bmp.router]]\nname = "{name}"\naddress = "127.0.7.{at}"\n' for at, name in enumerate(B, 81))
+    table = f'\n[bmp]\nlisten = "127.0.0.1:{11019 + site.offset}"\nquiet_s = 1\n{rows}'
+    site.config.write_text(site.config.read_text() + table)
+    site.start("lab", "lab")
+    site.until("the lab listens", lambda: site.ask("scale", factor=0.5), 30)
+    run_to_full(site)
+    site.until("all tables are told", lambda: all(told(site, link) > FULL_TABLE for link in OF_B), 60)
+
+
+def two_cycles(site):
+    cycles = site.log("daemon").count("cycle.done")
+    site.until("the daemon has decided twice", lambda: site.log("daemon").count("cycle.done") >= cycles + 2, 30)
+
+
+def quiet(site):
+    """Whether two cycles begin no plan."""
+    plans = site.log("daemon").count("plan.begins")
+    two_cycles(site)
+    return site.log("daemon").count("plan.begins") == plans
 
 
 def told(site, link):

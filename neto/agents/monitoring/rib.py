@@ -29,6 +29,7 @@ _GROW = 4096  # prefixes
 _HELD = (View.IN_PRE, View.IN_POST, None)
 PATH_BITS = 32  # of a path identifier (RFC 7911 §3)
 _TWO_OCTETS = 0xFFFF
+_GROWS = 1.01  # times as many routes as at the last look: it is still being told
 _LENGTH = 0xFF  # bits of a prefix key that are its length
 
 Identity = tuple[PeerKind, int, str]  # what tells peers of a border apart
@@ -54,6 +55,8 @@ class Table:
     prepended: int = 0  # AS of ours that no path can really begin with: FRR writes it (FRRouting pull 21815 ends that)
     began_s: float = 0.0  # when its first route came
     heard_s: float = 0.0  # and the last
+    grown: int = 0  # routes at the last look at which they were clearly more than before
+    grown_s: float = 0.0  # when that was
 
     def routes(self) -> list[int]:
         """Rows of the attributes of all routes, for each as often as it is used."""
@@ -97,8 +100,8 @@ class Rib:
     asn: our AS. own_community: value of ASN:value, which our own routes bear. limits: what is beyond them is refused
     and counted.
     stale_ttl_s: how long tables count after their session ended. quiet_s, settle_s: a table counts as told whole after
-    so long a silence, or so long after its first route, for routers that send no End-of-RIB (FRR sends none for a
-    peer that comes up later); peers that have not come back so long after the session did are forgotten.
+    so long a silence, or so long after its first route when it grows no more, for routers that send no End-of-RIB (FRR
+    sends none for a peer that comes up later); peers that are not back so long after the session is are forgotten.
     """
 
     def __init__(
@@ -190,8 +193,12 @@ class Rib:
                     self._drop(border.stale, list(border.stale))
                 continue
             for table in border.tables.values():
-                due = now - table.heard_s >= self._quiet_s or now - table.began_s >= self._settle_s
-                if due and not table.complete:
+                if table.complete:
+                    continue
+                if table.count > table.grown * _GROWS:
+                    table.grown, table.grown_s = table.count, now
+                settled = now - table.began_s >= self._settle_s and now - table.grown_s >= self._quiet_s
+                if settled or now - table.heard_s >= self._quiet_s:
                     self.counters["quiet_ends"] += 1
                     self._complete(border, table)
             if border.stale and now - border.changed_s >= self._settle_s:

@@ -223,6 +223,19 @@ def test_a_table_that_is_never_quiet_counts_once_it_has_settled():
     assert len(held(rib)) == 1
 
 
+def test_a_table_that_still_grows_when_it_should_have_settled_is_not_whole():
+    rib = a_rib(quiet_s=5.0, settle_s=45.0)
+    for second in range(60):
+        prefixes = [f"10.{second}.{number}.0/24" for number in range(10)]
+        rib.update("b1", peer(1), View.IN_POST, announce(prefixes), float(second))
+        rib.tick(second + 0.5)
+    assert held(rib) == {}
+    for second in range(60, 66):
+        rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/24"], med=second), float(second))
+        rib.tick(second + 0.5)
+    assert len(held(rib)) == 600
+
+
 def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_that_has_settled():
     rib = a_rib(settle_s=45.0)
     for number in (1, 2):
