@@ -33,6 +33,7 @@ from tests.wire.netflow.packets import (
     v9,
     v9_options_template,
 )
+from tests.wire.netflow.test_bulk import Both
 
 EXPORTERS = {f"192.0.2.{n}": f"r{n}" for n in range(1, 5)}
 ROUTERS = tuple(
@@ -197,6 +198,17 @@ def test_a_damaged_packet_can_be_made_again_by_its_number():
         mutation.damaged(damage.corpus, 3, 5 * SLOTS + n, one, length, kind, chance)
         assert one[0, : length[0]].tobytes() == made[n]
     assert len(set(made)) > SLOTS * 3 // 4
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_damaged_packets_say_in_batches_what_they_say_singly(seed):
+    damage, both = Damage(seed), Both()
+    both.bulk._timer = lambda: 0.0
+    for batch in range(4):
+        _, whose = damage.fill(batch * SLOTS)
+        slots = damage.collector.slots
+        packets = [slots.packets[n, : slots.lengths[n]].tobytes() for n in range(SLOTS)]
+        both.read(packets, whose % 3, T0 + batch)
 
 
 @pytest.mark.long

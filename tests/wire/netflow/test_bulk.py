@@ -34,7 +34,7 @@ def of_flows(flows):
     v4 = np.zeros(count, np.uint32) if flows.dst4 is None else np.where(family == 4, flows.dst4, 0)
     v6 = np.zeros(count, "S16") if flows.dst6 is None else np.where(family == 6, flows.dst6, b"")
     columns = [
-        *(flows.octets, flows.sampling, flows.tos >> np.uint64(2), flows.in_if, flows.egress),
+        *(flows.octets, flows.sampling, (flows.tos >> np.uint64(2)) % np.uint64(64), flows.in_if, flows.egress),
         *(family, v4, v6, flows.start, flows.end),
     ]
     return rows(flows.exporter, flows.domain, [column.tolist() for column in columns])
@@ -44,7 +44,7 @@ def of_columns(columns, domains, exporters):
     v4 = np.where(columns.family == 4, columns.dst4, 0)
     v6 = np.where(columns.family == 6, columns.dst6.byteswap().view("S16")[:, 0], b"")
     wanted = [
-        *(columns.octets, columns.sampling, columns.dscp, columns.in_if, columns.egress),
+        *(columns.octets, columns.sampling, columns.dscp % 64, columns.in_if, columns.egress),
         *(columns.family, v4, v6, columns.start, columns.end),
     ]
     told = rows("", 0, [column.tolist() for column in wanted])
