@@ -260,7 +260,7 @@ def ingress(document: Document) -> RenderableType:
     """Links with what comes in, what to change, and what is not known."""
     if document["mode"] == "off":
         return Text('off: the intents say ingress = "off"')
-    state = {"ok": "green", "over": "red", "stays over": "bold red"}
+    state = {"ok": "green", "may be over": "yellow", "over": "red", "stays over": "bold red"}
     links = table(
         "What comes in by peering links, Mbit/s",
         ("peering link", "border", "ISP", "limit", "now", "full", "after", "between", "state"),

@@ -105,8 +105,14 @@ def _row(link: PeeringLink, index: int, advice: Advice) -> Document:
         "after_mbps": float(advice.after_mbps[index]),
         "least_mbps": float(advice.least_mbps[index]),
         "most_mbps": float(advice.most_mbps[index]),
-        "state": "stays over" if index in advice.over else "over" if inbound > limit else "ok",
+        "state": _state(inbound, float(advice.most_mbps[index]), limit, stays=index in advice.over),
     }
+
+
+def _state(inbound_mbps: float, most_mbps: float, limit_mbps: float, *, stays: bool) -> str:
+    if inbound_mbps > limit_mbps:
+        return "stays over" if stays else "over"
+    return "may be over" if most_mbps > limit_mbps else "ok"
 
 
 def _how(change: Change, link: PeeringLink) -> str:

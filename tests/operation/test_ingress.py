@@ -118,7 +118,9 @@ def test_a_link_with_too_much_is_told_with_one_change_that_brings_it_under_its_l
     nyc = rows["nyc-a"]
     assert (nyc["inbound_mbps"], nyc["limit_mbps"], nyc["state"]) == (130.0, 100.0, "over")
     assert (nyc["after_mbps"], rows["lon-a"]["after_mbps"]) == (70.0, 70.0)  # the smallest prefix that is enough
-    assert (rows["nyc-b"]["inbound_mbps"], rows["nyc-b"]["limit_mbps"], rows["nyc-b"]["state"]) == (20.0, 50.0, "ok")
+    assert rows["lon-a"]["state"] == "ok"
+    b = rows["nyc-b"]  # its ISP may be the one that takes it
+    assert [b[key] for key in ("inbound_mbps", "most_mbps", "limit_mbps", "state")] == [20.0, 80.0, 50.0, "may be over"]
     assert [(each["peering_link"], each["prefix"], each["change"]) for each in told["proposals"]] == [
         ("nyc-a", "10.1.0.0/18", "community")
     ]

@@ -115,6 +115,14 @@ def test_frr_reads_next_hop_preference_communities_and_colour(frr, daemon):
     assert path["extendedCommunity"]["string"].startswith(("UNK:3", "Color:"))
 
 
+def test_frr_tells_no_isp_what_we_steer(frr, daemon):
+    daemon(0)
+    wait_until(lambda: frr.path().get("bestpath", {}).get("overall"))
+    command = ["vtysh", "--vty_socket", str(frr.directory), "-d", "bgpd", "-c", "show bgp ipv4 unicast 10.5.0.0/18"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert "not advertised to EBGP peer" in said
+
+
 def test_kill_9_of_the_daemon_takes_its_routes_from_frr(frr, daemon):
     process = daemon(0)
     wait_until(frr.path)
