@@ -1,7 +1,8 @@
 """Candidate paths: the k shortest loop-free ones of every demand, by delay.
 
 A demand toward a prefix group takes its paths over all the group's exits: WAN path to the border, then the peering
-link, and the egress delay counts. ISPs are never transited, nor are nodes that the caller closes to transit.
+link, and the egress delay counts. What its class finds too long takes no place of what it does not. ISPs are never
+transited, nor are nodes that the caller closes to transit.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def candidate_paths(
     inside = router[joint.source] & router[joint.target]
     passable = router if transit is None else router & transit
     open_links = np.ones(len(joint.links), dtype=bool) if usable is None else usable
-    ends, end_of = _distinct([(demand.source, demand.target) for demand in demands])
+    asked = [(demand.source, demand.target) for demand in demands]
+    ends, end_of = _distinct(asked)
     exits = _open_exits(joint, egresses, open_links)
     to_router = [(joint.node_row[s], joint.node_row[t]) for s, t in ends if t in joint.node_row]
     to_border = [
@@ -78,10 +80,23 @@ def candidate_paths(
 
     found = search(pairs) if cache is None else cache.shortest(joint, weight, pairs, k, within, passable, search)
     is_router = np.array([t in joint.node_row for _, t in ends], dtype=bool)
-    per_end = (
-        found if is_router.all() and len(pairs) == len(ends) else _merge(found, pair_of, ends, is_router, exits, k)
-    )
-    return _bounded(take_demands(per_end, end_of), demands, classes)
+    if is_router.all() and len(pairs) == len(ends):
+        return _bounded(take_demands(found, end_of), demands, classes)
+    whole = take_demands(_merge(found, pair_of, ends, is_router, exits, k), end_of)
+    near = _bounded(whole, demands, classes)
+    # Where some of k paths are too long, others may come in their place. Elsewhere bounds change no choice of exits:
+    # those beyond them come last.
+    before, after = np.diff(whole.demand_start), np.diff(near.demand_start)
+    again = np.flatnonzero((before == k) & (after > 0) & (after < before) & ~is_router[end_of])
+    if not len(again):
+        return near
+    bounds = {each.name: (each.max_delay_us, each.max_stretch) for each in classes}
+    bounded, bounded_of = _distinct([(asked[row], bounds[demands[row].traffic_class]) for row in again.tolist()])
+    row_of = {pair: row for row, pair in enumerate(pairs)}
+    ways = [row_of[joint.node_row[s], int(joint.source[link])] for (s, t), _ in bounded for link, _ in exits[t]]
+    ends, no_router = [end for end, _ in bounded], np.zeros(len(bounded), dtype=bool)
+    chosen = _merge(found, np.array(ways, dtype=np.int64), ends, no_router, exits, k, [each for _, each in bounded])
+    return _replaced(near, again, chosen, bounded_of)
 
 
 def k_shortest(
@@ -182,8 +197,12 @@ def _merge(
     is_router: Bools,
     exits: Mapping[str, tuple[tuple[int, float], ...]],
     k: int,
+    bounds: Sequence[tuple[float, float]] | None = None,
 ) -> PathSet:
-    """One row of paths per (source, target): as found for a router, chosen among all exits for a prefix group."""
+    """One row of paths per (source, target): as found for a router, chosen among all exits for a prefix group.
+
+    bounds: delay and stretch that each row accepts; what is longer is not chosen. None: whatever there is.
+    """
     group_ends = [end for end, router in enumerate(is_router) if not router]
     ways = [(end, link, delay) for end in group_ends for link, delay in exits.get(ends[end][1], ())]
     routers = int(is_router.sum())
@@ -198,13 +217,15 @@ def _merge(
     hops = np.diff(all_ways.path_start) + (last_link[way] >= 0)
     # A way's rank is that of its best path among the ways of the same end; the best path of each of the first
     # (k + 1) // 2 ways goes before everything else.
+    near = np.ones(len(way), dtype=bool) if bounds is None else delay <= _longest(end, delay, bounds)[end]
     best = np.arange(len(way)) - all_ways.demand_start[way] == 0
     rank = np.zeros(len(all_ways.demand_start) - 1, dtype=np.int64)
     first = np.flatnonzero(best)
     in_order = first[np.lexsort((way[first], hops[first], delay[first], end[first]))]
     rank[way[in_order]] = _place(end[in_order])
     kept_first = best & (rank[way] < (k + 1) // 2)
-    chosen = np.lexsort((way, hops, delay, ~kept_first, end))
+    rows = np.flatnonzero(near)
+    chosen = rows[np.lexsort((way[rows], hops[rows], delay[rows], ~kept_first[rows], end[rows]))]
     chosen = chosen[_place(end[chosen]) < k]
     chosen = chosen[np.lexsort((way[chosen], hops[chosen], delay[chosen], end[chosen]))]
 
@@ -221,19 +242,34 @@ def _merge(
 
 def _bounded(paths: PathSet, demands: Sequence[Demand], classes: Sequence[TrafficClass]) -> PathSet:
     """Leave out the paths that are longer than the demand's class accepts."""
-    by_name = {each.name: each for each in classes}
-    bounds = [by_name[demand.traffic_class] for demand in demands]
-    if all(math.isinf(each.max_delay_us) and math.isinf(each.max_stretch) for each in by_name.values()):
+    bounds = {each.name: (each.max_delay_us, each.max_stretch) for each in classes}
+    if all(math.isinf(delay_us) and math.isinf(stretch) for delay_us, stretch in bounds.values()):
         return paths
-    has_path = np.diff(paths.demand_start) > 0
-    shortest = np.zeros(len(demands))
-    shortest[has_path] = paths.delay_us[paths.demand_start[:-1][has_path]]
-    stretch = np.array([each.max_stretch for each in bounds])
-    longest = np.full(len(demands), np.inf)
-    finite = np.isfinite(stretch)
-    longest[finite] = shortest[finite] * stretch[finite] * (1 + 1e-12)
-    longest = np.minimum(longest, [each.max_delay_us for each in bounds])
+    longest = _longest(paths.demand_of, paths.delay_us, [bounds[demand.traffic_class] for demand in demands])
     return take_paths(paths, paths.delay_us <= longest[paths.demand_of])
+
+
+def _longest(row: Ints, delay_us: Microseconds, bounds: Sequence[tuple[float, float]]) -> Microseconds:
+    """Return how long paths may be, (rows,) µs. row, delay_us: of each path. bounds: delay and stretch of each row."""
+    longest, stretch = np.array(bounds, dtype=np.float64).reshape(-1, 2).T.copy()
+    shortest = np.full(len(bounds), np.inf)
+    np.minimum.at(shortest, row, delay_us)
+    finite = np.isfinite(stretch) & np.isfinite(shortest)
+    longest[finite] = np.minimum(longest[finite], shortest[finite] * stretch[finite] * (1 + 1e-12))
+    return longest
+
+
+def _replaced(paths: PathSet, rows: Ints, others: PathSet, other_of: Ints) -> PathSet:
+    """Return the paths with those of these demands (rows) taken from others: from its rows other_of."""
+    both = PathSet(
+        np.concatenate([paths.demand_start, paths.demand_start[-1] + others.demand_start[1:]]),
+        np.concatenate([paths.path_start, paths.path_start[-1] + others.path_start[1:]]),
+        np.concatenate([paths.links, others.links]),
+        np.concatenate([paths.delay_us, others.delay_us]),
+    )
+    taken = np.arange(len(paths.demand_start) - 1)
+    taken[rows] = len(taken) + other_of
+    return take_demands(both, taken)
 
 
 def _distinct(values: Sequence[Value]) -> tuple[list[Value], Ints]:

@@ -145,6 +145,64 @@ def test_a_prefix_group_takes_the_best_ways_over_all_its_exits(seed, k):
             assert set(best_of_exit) <= set(delays)
 
 
+def test_an_exit_beyond_a_bound_takes_no_place_of_paths_within_it():
+    """By hand: four ways of 1 to 4 µs to one exit, and two far exits; of four places two are for the best exits."""
+    near = [Link(f"near{delay}", "s", "b0", 1.0, float(delay), igp_metric=1) for delay in (1, 2, 3, 4)]
+    far = [Link(f"far{border}", "s", border, 1.0, 50.0, igp_metric=1) for border in ("b1", "b2")]
+    borders = ["b0", "b1", "b2"]
+    joint = with_isp(Topology(tuple(Node(name) for name in ("s", *borders)), (*near, *far)), borders)
+    egresses = [Egress("eyeballs", f"peer{number}", 0.0) for number in range(3)]
+    classes = (
+        TrafficClass("any"),
+        TrafficClass("delay", max_delay_us=20.0),
+        TrafficClass("stretch", max_stretch=4.0),
+        TrafficClass("both", max_delay_us=3.5, max_stretch=4.0),
+        TrafficClass("neither", max_delay_us=0.5),
+    )
+    demands = [Demand(each.name, each.name, "s", "eyeballs", 1.0) for each in classes]
+    paths = candidate_paths(joint, demands, classes, egresses, 4)
+    delays = [paths.delay_us[paths.demand_start[row] : paths.demand_start[row + 1]].tolist() for row in range(5)]
+    assert delays == [[1, 2, 3, 50], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3], []]
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 6), at=st.floats(0, 1), stretch=st.sampled_from([1.2, 1.5, 2.5]))
+@settings(max_examples=40, deadline=None)
+def test_bounds_hold_before_exits_are_chosen(seed, k, at, stretch):
+    """Oracle: every simple path to every exit; of those within the bounds the best exits and paths."""
+    joint = with_isp(network(seed), ["n1", "n2", "n3", "n1"])
+    egresses = [Egress("eyeballs", f"peer{number}", beyond) for number, beyond in enumerate((1.0, 5.0, 2.0, 9.0))]
+    ways = []
+    for egress in egresses:
+        link = joint.link_row[egress.peering_link]
+        inside = every_path(joint, joint.node_row["n0"], int(joint.source[link]))
+        ways += [(float(sum(joint.delay_us[list(path)]) + egress.delay_us), (*path, link)) for path in inside]
+    ways.sort()
+    nearest = ways[0][0] if ways else 1.0
+    delay = ways[int(at * (len(ways) - 1))][0] if ways else 1.0
+    classes = (
+        TrafficClass("a", max_delay_us=delay),
+        TrafficClass("b", max_stretch=stretch),
+        TrafficClass("c"),
+        TrafficClass("d", max_delay_us=delay, max_stretch=stretch),
+    )
+    demands = [Demand(each.name, each.name, "n0", "eyeballs", 1.0) for each in classes]
+    paths = candidate_paths(joint, demands, classes, egresses, k)
+    for row, each in enumerate(classes):
+        within = [way for way in ways if way[0] <= min(each.max_delay_us, nearest * each.max_stretch)]
+        delays = paths.delay_us[paths.demand_start[row] : paths.demand_start[row + 1]].tolist()
+        ours = list(zip(delays, rows_of(paths, row), strict=True))
+        assert len(ours) == len(set(ours)) == min(k, len(within))
+        assert set(ours) <= set(within)
+        assert delays == sorted(delays)
+        first = (k + 1) // 2  # exits whose best path has a place
+        assert best_of_exits(ours)[:first] == best_of_exits(within)[:first]
+
+
+def best_of_exits(ways):
+    """The least delay to each exit."""
+    return sorted(min(delay for delay, path in ways if path[-1] == exit_) for exit_ in {path[-1] for _, path in ways})
+
+
 def test_a_closed_peering_link_is_no_exit():
     joint = with_isp(network(5, links=40), ["n1", "n2"])
     usable = np.ones(len(joint.links), dtype=bool)
