@@ -17,6 +17,7 @@ from neto.model.inventory import Inventory
 from neto.model.peering import Peering, PeeringLink
 
 Document = dict[str, Any]
+_MUCH = 0.01  # of what is known to come in at a border
 
 
 def ingress(
@@ -50,7 +51,7 @@ def ingress(
             }
             for each in advice.proposals
         ],
-        "missing": [f"{link}: {why}" for link, why in missing.items()],
+        "missing": [*(f"{link}: {why}" for link, why in missing.items()), *_unlisted(links, advice, demand)],
         "closed": sorted(closed.intersection(link.name for link in links)),
     }
 
@@ -63,6 +64,18 @@ def _unmeasured(link: PeeringLink, demand: DemandMatrix, inventory: Inventory) -
     if border is None or not border.exporters:
         return f"no exporters of {link.node} are given in the inventory"
     return f"{link.node} tells no flows now" if link.node in demand.missing_exporters else ""
+
+
+def _unlisted(links: list[PeeringLink], advice: Advice, demand: DemandMatrix) -> list[str]:
+    """Say which borders take in much that goes to no prefix we know: it may have come by a link, and is not in it."""
+    inbound: dict[str, float] = {}
+    for link, rate_mbps in zip(links, advice.before_mbps.tolist(), strict=True):
+        inbound[link.node] = inbound.get(link.node, 0.0) + rate_mbps
+    return [
+        f"{each.source}: {each.rate_mbps:,.1f} Mbit/s toward prefixes that no file lists, in whichever way it came"
+        for each in demand.unknown
+        if each.source in inbound and each.rate_mbps > _MUCH * inbound[each.source]
+    ]
 
 
 def _advice(

@@ -14,6 +14,7 @@ from neto.agents.monitoring.demand import FlowAggregator
 from neto.agents.monitoring.matrix import demand_matrix
 from neto.cli import tables
 from neto.lab.export import Exporter, Flow
+from neto.model.demand import UnknownDemand
 from neto.model.intent import Ingress, Intents, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
@@ -126,6 +127,14 @@ def test_a_link_with_too_much_is_told_with_one_change_that_brings_it_under_its_l
     ]
     assert "64500:80" in told["proposals"][0]["how"]
     assert told["missing"] == ["fra-b: no interface is given in the peering file"]
+
+
+@pytest.mark.parametrize(("mbps", "told"), [(1.0, False), (40.0, True)])
+def test_what_goes_to_no_prefix_of_ours_is_in_no_link_and_people_are_told_where_it_is_much(mbps, told):
+    demand = replace(measured(), unknown=(UnknownDemand("nyc", mbps), UnknownDemand("fra", 9.0)))
+    document = ingress(demand, PEERING, PEERING, INVENTORY, INTENTS)
+    said = "nyc: 40.0 Mbit/s toward prefixes that no file lists, in whichever way it came"
+    assert document["missing"][1:] == ([said] if told else [])
 
 
 def test_what_only_one_link_announces_is_left_there():
