@@ -141,3 +141,27 @@ async def test_garbage_is_counted_and_what_follows_is_heard(exabgp):
 async def test_a_line_without_end_hangs_up(exabgp):
     await exabgp.say("x" * (1 << 17))
     await exabgp.serving
+
+
+async def test_who_is_behind_is_told_no_more_until_there_is_room():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    free, heard = asyncio.Event(), []
+    reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 16)
+    link = Link(reader, writer, heard.append, Counter(), free.wait)
+    serving = asyncio.create_task(link.serve())
+    other = Exabgp(theirs)
+    line = '{ "type": "state", "neighbor": { "address": { "peer": "127.0.2.1" }, "state": "up" } }'
+    await other.say(line, line, line)
+    async with asyncio.timeout(5):
+        while not heard:  # noqa: ASYNC110 it has no event
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert len(heard) == 1
+    free.set()
+    async with asyncio.timeout(5):
+        while len(heard) < 3:  # noqa: ASYNC110 it has no event
+            await asyncio.sleep(0.01)
+    theirs.close()
+    await serving
+    await writer.wait_closed()

@@ -108,3 +108,17 @@ def test_med_counts_between_routes_of_one_as_only(med, best):
     column = np.array([[0], [1]], np.int32)
     assert best_rows(column, told, Columns.of(same)).tolist() == [best]
     assert best_rows(column, told, Columns.of(other)).tolist() == [0]  # by identifier
+
+
+@pytest.mark.parametrize(("hops", "best"), [((10, 9), 1), ((9, 10), 0)])
+def test_of_what_a_router_tells_itself_its_own_route_is_better_than_one_it_reflects_and_then_the_lowest_next_hop(
+    hops, best
+):
+    def route(number, hop, originator=None):
+        key = bytes([number])
+        return Attributes(key, 0, ((SegmentKind.SEQUENCE, (1,)),), f"192.0.2.{hop}", originator_id=originator)
+
+    told = [Source("10.0.0.1", "10.0.0.1", internal=True, itself=True)] * 3
+    sets = [route(number, hop) for number, hop in enumerate(hops)]
+    column = np.array([[0], [1], [2]], np.int32)
+    assert best_rows(column, told, Columns.of([*sets, route(2, 1, originator=1)])).tolist() == [best]

@@ -90,6 +90,8 @@ async def test_each_path_leaves_through_the_link_that_its_next_hop_is_at():
         await world.read()
         assert world.exits() == {"10.1.0.0/16": "1", "10.2.0.0/16": "12", "10.3.0.0/16": ""}
         assert world.nudges == 1
+        world.up(said(FOUR_OCTETS, SEVERAL), OTHER)  # whose link to that next hop is another
+        world.tell(told(1, "10.2.0.0/16", path_id=1), update(), address=OTHER)
         world.tell(told(2, "10.1.0.0/16", path_id=7), gone("10.2.0.0/16", path_id=7))
         await world.read()
         assert world.exits() == {"10.1.0.0/16": "2", "10.2.0.0/16": "2", "10.3.0.0/16": ""}

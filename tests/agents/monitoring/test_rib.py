@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto.agents.monitoring.exits import copy, route_table
+from neto.agents.monitoring.exits import MOST_PATHS, copy, route_table
 from neto.agents.monitoring.rib import NONE, Limits, Rib
 from neto.model.peering import PeeringLink
 from neto.wire.bgp import Family, UpdateReader, prefix_of
@@ -118,6 +118,16 @@ def test_several_paths_of_a_peer_are_all_candidates():
     rib.update("b1", peer(1), View.IN_POST, withdraw(["10.0.0.0/8"], [2]), 0.0)
     table = route_table(copy(rib), [])
     assert table.attributes[table.best["b1"][0]].med == 1
+
+
+def test_of_very_many_paths_those_with_the_lowest_identifiers_are_candidates():
+    rib = a_rib()
+    for path_id in range(100, 0, -1):
+        rib.update("b1", peer(1), View.IN_POST, announce(["10.0.0.0/8"], [path_id], med=path_id), 0.0)
+    rib.update("b1", peer(1), View.IN_POST, END, 0.0)
+    told = copy(rib)
+    rows = told.borders["b1"].candidates[:, told.keys.index(announce(["10.0.0.0/8"]).reached[0].routes.keys[0])]
+    assert [told.attributes[row].med for row in rows] == list(range(1, MOST_PATHS + 1))
 
 
 def test_what_we_announce_ourselves_is_never_held():

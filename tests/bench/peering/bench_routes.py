@@ -35,7 +35,7 @@ from neto.wire.exabgp import Family as BgpFamily
 from tests.bench.peering import sessions
 from tests.wire.bgp.octets import attributes, bmp, monitoring, peer, peer_up, sequence, tlv, update, word
 
-BORDERS, PEERS = 4, 2
+BORDERS, PEERS = 4, int(os.environ.get("NETO_BENCH_ISPS", "2"))
 PREFIXES = int(os.environ.get("NETO_BENCH_PREFIXES", "100000"))
 SEND = """
 import socket, sys
