@@ -39,7 +39,7 @@ class Sample:
     n: int
 
 
-class _Raw(msgspec.Struct):
+class RawSample(msgspec.Struct):
     """The shape; unknown fields are passed over."""
 
     ts: float
@@ -67,7 +67,7 @@ def _json(text: bytes) -> Iterator[object]:
             told = msgspec.json.decode(text)
         else:
             told = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError, broken UTF-8 is another
         raise WireError(f"samples are not JSON: {error}") from error
     yield from told
 
@@ -90,14 +90,14 @@ def _checked(told: Iterable[object]) -> tuple[list[Sample], list[str]]:
         if number > MOST_SAMPLES:
             raise WireError(f"more than {MOST_SAMPLES} samples at once")
         try:
-            samples.append(_sample(msgspec.convert(each, _Raw, strict=False)))
+            samples.append(vetted(msgspec.convert(each, RawSample, strict=False)))
         except (ValueError, TypeError, OverflowError) as error:  # msgspec.ValidationError is a ValueError
             refused.append(f"sample {number}: {error}")
     return samples, refused
 
 
-def _sample(raw: _Raw) -> Sample:
-    """Raises ValueError for a value that nobody can measure."""
+def vetted(raw: RawSample) -> Sample:
+    """Return it as a sample. Raises ValueError for a value that nobody can measure."""
     if not math.isfinite(raw.ts):
         raise ValueError(f"ts {raw.ts} is no time")
     if raw.rtt_ms is None:

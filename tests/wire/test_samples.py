@@ -76,7 +76,7 @@ def test_nothing_is_no_samples(text):
     assert read_json(text) == ([], [])
 
 
-@pytest.mark.parametrize("text", [b"hello", b"[1,", b"{", b"\xff\xfe", b"[" * 100000])
+@pytest.mark.parametrize("text", [b"hello", b"[1,", b"{", b"\xff\xfe", b'["\xcf"]', b"[" * 100000])
 def test_what_is_not_json_is_refused(text):
     with pytest.raises(WireError):
         read_json(text)

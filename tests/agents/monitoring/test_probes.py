@@ -75,7 +75,7 @@ async def test_a_connection_serves_several_requests(probes):
     ("asked", "status"),
     [
         ({"token": "guess"}, 401), ({"token": ""}, 401), ({"path": "/"}, 404), ({"method": "GET"}, 405),
-        ({"body": b"{"}, 400), ({"body": b"nonsense", "kind": "text/csv"}, 400),
+        ({"body": b"{"}, 400), ({"body": b'["\xcf"]'}, 400), ({"body": b"nonsense", "kind": "text/csv"}, 400),
         ({"body": b"[" + b" " * LARGEST_BODY + b"]"}, 413),
     ],
 )  # fmt: skip
