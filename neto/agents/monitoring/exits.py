@@ -32,7 +32,7 @@ class BorderRoutes:
     sources: tuple[Source, ...]
     candidates: Rows  # (sources, prefixes) row of the attributes, -1: none
     up: bool  # its session
-    changed_s: float  # when that came up or went down
+    changed_s: float  # when that came up or went down, or last told of a table that is not whole yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ def copy(rib: Rib) -> RibCopy:
             source = Source(table.peer.address, table.peer.bgp_id, table.internal, table.view is None)
             sources += [source] * len(told)
         matrix = np.stack(rows) if rows else np.empty((0, size), np.int32)
-        borders[name] = BorderRoutes(tuple(sources), matrix, border.up, border.changed_s)
+        telling = (table.heard_s for table in border.tables.values() if not table.complete)
+        borders[name] = BorderRoutes(tuple(sources), matrix, border.up, max((border.changed_s, *telling)))
     return RibCopy(tuple(rib.prefixes.values), tuple(rib.attributes.values), borders, rib.changes)
 
 

@@ -246,6 +246,16 @@ def test_a_table_that_still_grows_when_it_should_have_settled_is_not_whole():
     assert len(held(rib)) == 600
 
 
+def test_a_border_has_not_settled_while_it_tells_a_table():
+    rib = a_rib()
+    for second in (30.0, 60.0):
+        rib.update("b1", peer(1), View.IN_POST, announce(PREFIXES), second)
+        assert copy(rib).borders["b1"].changed_s == second
+    rib.update("b1", peer(1), View.IN_POST, END, 61.0)
+    assert copy(rib).borders["b1"].changed_s == 0.0
+    assert copy(rib).borders["b2"].changed_s == 0.0
+
+
 def test_a_peer_that_did_not_come_back_with_the_session_is_forgotten_when_that_has_settled():
     rib = a_rib(settle_s=45.0)
     for number in (1, 2):
