@@ -58,7 +58,7 @@ judge-transitions: setup ## ten thousand plans replayed in more than a hundred o
 fail-links: setup ## two hundred links cut in the middle of transitions, in the emulated WAN (an hour)
 	@$(PYTEST) -s -q -m long tests/scenarios/test_failures.py
 
-bench-peering: setup ## full tables by BMP; the joint decision beside two separate ones and HiGHS (half an hour)
+bench-peering: setup ## full tables by BMP and iBGP; the joint decision beside two separate ones and HiGHS (half an hour)
 	@nice $(PYTEST) -s -q -m bench tests/bench/peering
 
 bench-netflow: setup ## flows a second of one core beside nfcapd, nfacctd and netflow; loop lag (half an hour)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import time
 from dataclasses import replace
 from ipaddress import ip_network
@@ -17,6 +18,8 @@ from neto import daemon
 from neto.agents.monitoring.latency import LatencyRules
 from neto.cli import tables
 from neto.controller.latency_moves import LatencyPolicy
+from neto.daemon import borders as borders_of
+from neto.daemon import exabgp_config
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
 from neto.operation.borders import Borders, Sources
 from neto.operation.damping import DampingRules
@@ -290,3 +293,16 @@ async def test_exits_follow_the_routes_that_borders_announce_to_us():
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def test_borders_that_announce_their_routes_may_send_several_in_the_session_that_steers_them(tmp_path):
+    example = Path(__file__).parents[2]
+    shutil.copytree(example / "config", tmp_path / "config")
+    text = (example / "neto.toml").read_text() + '[[ibgp.router]]\nname = "fra1"\n'
+    (tmp_path / "neto.toml").write_text(text)
+    config = load_config(tmp_path / "neto.toml")
+    address = config.inventory.router["fra1"].bgp_address
+    assert [each.address for each in exabgp_config(config).neighbors if each.add_path] == [address]
+    assert borders_of(config, lambda: None).peers == [
+        {"peer": "fra1", "kind": "routes by ibgp", "address": address, "state": "down"}
+    ]
