@@ -12,6 +12,7 @@ from neto.agents.monitoring.exits import RibCopy, RouteTable, copy, route_table
 from neto.agents.monitoring.ibgp import IbgpAgent, Teller
 from neto.agents.monitoring.latency import LatencyRules, LatencySamples, LatencyTable
 from neto.agents.monitoring.probes import Probes
+from neto.agents.monitoring.prometheus import Prometheus
 from neto.agents.monitoring.rib import Rib
 from neto.agents.mqtt import Broker
 from neto.controller.latency_moves import LatencyPolicy
@@ -19,6 +20,7 @@ from neto.model.latency import LatencyEstimate
 from neto.model.peering import Egress, Peering, PeeringLink
 from neto.operation import outside
 from neto.operation.damping import Damping, DampingRules
+from neto.settings import prometheus
 from neto.settings.latency import Latency
 from neto.settings.main import Bgp, Bmp, Ibgp
 from neto.settings.main import Damping as DampingSettings
@@ -91,6 +93,7 @@ class Borders:
             LatencyRules(latency.max_age_s, latency.min_samples, latency.closing_loss / 100, latency.closing_samples),
         )
         self._probes = Probes(self._samples)
+        self._asked = [Prometheus(prometheus.source(each), self._samples) for each in latency.prometheus]
         self._listed = listed
         self._decided: tuple[int, tuple[PeeringLink, ...]] | None = None  # what the table was made of
         self._table: RouteTable | None = None
@@ -117,6 +120,8 @@ class Borders:
                 work.create_task(self._probes.follow(latency.csv, latency.csv_period_s), name="latency from a file")
             if latency is not None and self._sources.broker is not None:
                 work.create_task(self._probes.subscribe(self._sources.broker, "neto-latency"), name="latency by MQTT")
+            for source in self._asked:
+                work.create_task(source.run(), name="latency from a Prometheus")
 
     def session(self, event: Event) -> None:
         """Take what happened in a BGP session."""
@@ -168,7 +173,8 @@ class Borders:
         lost = (f"{group} through {link}: {_lost(share)}" for (link, group), share in sorted(self._failing.items()))
         held = (f"{group} through {link}: probes were lost too often" for link, group in sorted(self._held))
         silent = self._ibgp.problems if self._ibgp is not None else ()
-        return (*self._exits.doubts, *silent, *lost, *held)
+        asked = (source.doubt for source in self._asked if source.doubt)
+        return (*self._exits.doubts, *silent, *lost, *held, *asked)
 
     @property
     def peers(self) -> list[dict[str, object]]:

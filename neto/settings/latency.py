@@ -2,12 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from neto.settings.schema import Count, Endpoint, NonNegative, Percent, Positive, Section
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    extra = parts.query or parts.fragment or "@" in parts.netloc or port == 0
+    if parts.scheme not in {"http", "https"} or not _HOST.match(host) or extra or not _PATH.match(parts.path):
+        raise ValueError("is no server; accepted: as in https://prometheus.example.net:9090, without query or password")
+    return text.rstrip("/")
+
+
+def _label(text: str) -> str:
+    if not _LABEL.match(text):
+        raise ValueError("is no label name; accepted: letters, digits and _, as in peering_link")
+    return text
+
+
+def _username(text: str) -> str:
+    if not text or ":" in text or not text.isprintable():  # RFC 7617 §2
+        raise ValueError("is no user name; accepted: printable, without a colon")
+    return text
+
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?\Z|[0-9a-fA-F:]{2,45}\Z")
+_PATH = re.compile(r"[A-Za-z0-9/._~%-]*\Z")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+Label = Annotated[str, AfterValidator(_label)]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+
+
+class PrometheusSource(Section):
+    """A Prometheus, or what speaks its HTTP API, that is asked for samples. Files are relative to neto.toml."""
+
+    url: Annotated[str, AfterValidator(_url)]  # /api/v1/query is below it
+    query: Query  # PromQL: round trips; a range selector tells each sample with its own time
+    loss_query: Query | None = None  # PromQL: share lost, 0 to 1; none: nothing is taken to be lost
+    unit: Literal["s", "ms"] = "s"  # of the round trips
+    probes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that one number sums up
+    interval_s: Annotated[float, Field(ge=1, le=3600)] = 60.0  # no shorter than what the query looks at is renewed
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    vantage_label: Label = "vantage"  # the border that probed
+    peering_link_label: Label = "peering_link"
+    prefix_label: Label = "prefix"
+    token_file: Path | None = Field(default=None, strict=False)  # Authorization: Bearer, read every time
+    username: Annotated[str, AfterValidator(_username)] | None = None  # Authorization: Basic
+    password_file: Path | None = Field(default=None, strict=False)  # its first line, read every time
+    ca_file: Path | None = Field(default=None, strict=False)  # who vouches for the server; none: the system's
+    certificate_file: Path | None = Field(default=None, strict=False)  # ours
+    key_file: Path | None = Field(default=None, strict=False)
 
 
 class Latency(Section):
@@ -18,6 +72,7 @@ class Latency(Section):
     csv: Path | None = Field(default=None, strict=False)  # a file that is read whenever it changes
     csv_period_s: Positive = 10.0
     mqtt: bool = False  # what is published below neto/probe, at the broker of [mqtt]
+    prometheus: tuple[PrometheusSource, ...] = Field(default=(), max_length=64, strict=False)
     max_age_s: Positive = 900.0
     min_samples: Annotated[int, Field(ge=6, le=101)] = 6  # of a group behind a link: fewer hold no 95 % interval
     min_gain_ms: NonNegative = 2.0  # round trip that a move must surely gain

@@ -11,6 +11,7 @@ from neto.errors import InputError, Problem
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
+from neto.settings import prometheus
 from neto.settings.intents import load_intents
 from neto.settings.inventory import load_inventory, router_names
 from neto.settings.latency import Latency
@@ -65,7 +66,8 @@ def load_settings(path: Path) -> Settings:
 
 def _latency_files(latency: Latency, base: Path) -> Latency:
     files = {name: base / at for name in ("token_file", "csv") if (at := getattr(latency, name))}
-    return latency.model_copy(update=files)
+    sources = tuple(prometheus.absolute(each, base) for each in latency.prometheus)
+    return latency.model_copy(update={**files, "prometheus": sources})
 
 
 def _tellers(path: Path, settings: Settings, inventory: Inventory) -> list[Problem]:
@@ -92,6 +94,7 @@ def _tellers(path: Path, settings: Settings, inventory: Inventory) -> list[Probl
             problems.append(file.problem(("ibgp", "router", row, "name"), message))
     if settings.latency and settings.latency.mqtt and settings.mqtt is None:
         problems.append(file.problem(("latency", "mqtt"), "needs a broker; accepted: with a table [mqtt]"))
+    problems += prometheus.problems(file, settings.latency.prometheus if settings.latency else ())
     return problems
 
 

@@ -21,6 +21,7 @@ from neto.wire.samples import Sample
 
 _CONFIDENCE = 0.95
 _PER_PAIR = 101  # newest samples that are kept of one group behind one link
+_HOLDERS = 50_000  # prefixes of samples of which it is remembered who has them
 _AHEAD_S = 5.0  # that a probe's clock may be
 
 
@@ -118,6 +119,7 @@ class LatencyTable:
         self._group: Mapping[Prefix, str] = {
             prefix: group.name for group in peering.groups for prefix in group.prefixes
         }
+        self._holders: dict[Prefix, Prefix | None] = {}  # what `_holding` found
         groups = {group.name for group in peering.groups}
         self._samples = {
             pair: told for pair, told in self._samples.items() if pair[0] in self._border and pair[1] in groups
@@ -128,20 +130,26 @@ class LatencyTable:
             if link in self._border and prefix in self._group
         }
 
-    def add(self, samples: Iterable[Sample], now: float) -> None:
-        """Take samples that came at `now` (unix seconds); what is not to be believed is counted and left out."""
+    def add(self, samples: Iterable[Sample], now: float) -> Counter[str]:
+        """Take samples that came at `now` (unix seconds); what is not to be believed is counted and left out.
+
+        Returns how many were accepted, and how many left out by why.
+        """
+        came: Counter[str] = Counter()
         for sample in samples:
             prefix = self._holding(sample.prefix)
             why = self._doubt(sample, prefix, now)
             if not why and prefix is not None:
                 group = self._group[prefix]
                 told = self._samples.setdefault((sample.peering_link, group), deque(maxlen=_PER_PAIR))
-                if sample in told:
+                if _among(told, sample):
                     why = "repeated"
                 else:
                     told.append(sample)
                     self._keep(sample, prefix)
-            self.counters[why or "accepted"] += 1
+            came[why or "accepted"] += 1
+        self.counters.update(came)
+        return came
 
     def copy(self) -> LatencySamples:
         """Return the samples as they are now."""
@@ -167,8 +175,18 @@ class LatencyTable:
 
     def _holding(self, prefix: Prefix) -> Prefix | None:
         """Return the prefix, or the one around it, that a group has; None when there is none."""
-        around = (prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen, -1, -1))
-        return next((each for each in around if each in self._group), None)
+        if prefix not in self._holders:
+            if len(self._holders) >= _HOLDERS:
+                self._holders.clear()
+            around = (prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen, -1, -1))
+            self._holders[prefix] = next((each for each in around if each in self._group), None)
+        return self._holders[prefix]
+
+
+def _among(told: Iterable[Sample], sample: Sample) -> bool:
+    """Whether a sample is one of those: what differs most is looked at first."""
+    ts, rtt_ms = sample.ts, sample.rtt_ms
+    return any(each.rtt_ms == rtt_ms and each.ts == ts and each == sample for each in told)
 
 
 def interval(count: int) -> tuple[int, float]:

@@ -25,7 +25,7 @@ from neto.errors import WireError
 from neto.wire.samples import read_csv, read_json
 
 LARGEST_BODY = 512 << 10  # some 3,000 samples, read without holding the loop up
-_AT_ONCE = 2_000  # samples of a file
+_AT_ONCE = 250  # samples of a file
 _LARGEST_HEADER = 16 << 10
 _MOST_CONNECTIONS = 32
 _DEADLINE_S = 10.0  # for a whole request

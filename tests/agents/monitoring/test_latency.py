@@ -130,6 +130,16 @@ def test_a_sample_of_a_part_of_a_prefix_counts_for_its_group():
     assert table(samples).copy().estimates(NOW)[0].samples == 6
 
 
+def test_who_has_a_prefix_is_not_remembered_beyond_a_reload_nor_without_end(monkeypatch):
+    monkeypatch.setattr("neto.agents.monitoring.latency._HOLDERS", 10)
+    told = table([sample(prefix=f"192.0.2.{part}/32") for part in range(100)])
+    assert len(told._holders) <= 10
+    assert told.counters["accepted"] == 100
+    told.reload(replace(PEERING, groups=PEERING.groups[1:]))
+    told.add([sample(prefix="192.0.2.99/32")], NOW)
+    assert told.counters["unknown_prefix"] == 1
+
+
 def test_memory_is_bounded():
     told = table([sample(10.0, age_s=at / 100) for at in range(5000)])
     assert told.copy().estimates(NOW)[0].samples == 101
