@@ -6,6 +6,7 @@ missing=()
 [ -x /usr/lib/frr/bgpd ] || missing+=(frr)
 [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
 [ -x /usr/sbin/softflowd ] || missing+=(softflowd)
+[ -x /usr/bin/prometheus ] || missing+=(prometheus)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
