@@ -13,14 +13,14 @@ from neto.settings.schema import Count, Endpoint, NonNegative, Percent, Positive
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        host, port = "", None
+        raise ValueError(_NO_SERVER) from None
     extra = parts.query or parts.fragment or "@" in parts.netloc or port == 0
     if parts.scheme not in {"http", "https"} or not _HOST.match(host) or extra or not _PATH.match(parts.path):
-        raise ValueError("is no server; accepted: as in https://prometheus.example.net:9090, without query or password")
+        raise ValueError(_NO_SERVER)
     return text.rstrip("/")
 
 
@@ -36,6 +36,7 @@ def _username(text: str) -> str:
     return text
 
 
+_NO_SERVER = "is no server; accepted: as in https://prometheus.example.net:9090, without query or password"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?\Z|[0-9a-fA-F:]{2,45}\Z")
 _PATH = re.compile(r"[A-Za-z0-9/._~%-]*\Z")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")

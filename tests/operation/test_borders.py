@@ -27,6 +27,7 @@ from neto.settings.latency import Latency
 from neto.settings.load import load_config
 from neto.settings.main import Bgp, Bmp, Damping, Ibgp
 from neto.wire.exabgp import PeerDown, PeerUp, RawOpen, RawUpdate
+from tests.agents.monitoring.test_prometheus import serving, vector
 from tests.wire.bgp.octets import (
     ADD_PATH_SENDS,
     AS4,
@@ -255,6 +256,37 @@ def test_the_settings_reach_the_rules_of_moves():
     borders = Borders(Sources(BGP, None, latency, None), LISTED, lambda: None)
     assert borders._latency._policy == LatencyPolicy(1.0, 0.25, 0.03, 7, 5.0, 50.0, 9.0)
     assert borders._samples._rules == LatencyRules(77.0, 8, 0.5, 3)
+
+
+@pytest.fixture
+def prometheus():
+    with serving() as server:
+        yield server
+
+
+async def test_samples_of_a_prometheus_move_groups_and_one_that_fails_is_a_doubt(prometheus):
+    now = time.time()
+    told = [
+        {
+            "metric": {"vantage": border, "peering_link": link, "prefix": G},
+            "values": [[now - at, rtt] for at in range(6)],
+        }
+        for border, link, rtt in (("b1", "l1", "0.030"), ("b2", "l2", "0.020"))
+    ]
+    prometheus.says = lambda *_: (200, vector(*told, kind="matrix"))
+    url = f"http://127.0.0.1:{prometheus.server_port}"
+    asked = {"prometheus": [{"url": url, "query": "rtt[1m]", "interval_s": 1.0}], "confirm": 1}
+    borders = Borders(Sources(BGP, None, Latency.model_validate(asked), None), LISTED, lambda: None)
+    task = asyncio.create_task(borders.run())
+    await until(borders, lambda: open_(borders) == {"l1": 15000.0, "l2": 10000.0})
+    assert borders.doubts == ()
+    prometheus.says = lambda *_: (500, b"")
+    await until(borders, lambda: borders.doubts == (f"samples from {url}: HTTP status 500; accepted: 200",))
+    assert open_(borders) == {"l1": 15000.0, "l2": 10000.0}
+    assert borders.documents()["latency"]["counters"]["accepted"] == 12
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def test_the_daemon_hands_over_how_long_exits_are_held_down():

@@ -1,16 +1,20 @@
 """Bad input is named with file, line, key and what is accepted; all of it at once."""
 
 import re
+import ssl
 from pathlib import Path
 
 import pytest
 
+from neto.agents.http import Server
 from neto.errors import InputError, NetoError
 from neto.model.intent import IspWish, PrefixSplit
 from neto.settings.broker import broker
 from neto.settings.collector import load_collector
 from neto.settings.load import load_config
 from neto.settings.peering import load_offline
+from neto.settings.prometheus import source
+from neto.wire.prometheus import Reading
 
 FILES = {
     "neto.toml": """
@@ -335,6 +339,69 @@ def test_rules_of_holding_down_are_read(config):
     config.write_text(config.read_text() + "[damping]\nhold_s = 5\nlongest_s = 50.0\nmemory_s = 500\n")
     damping = load_config(config).settings.damping
     assert (damping.hold_s, damping.longest_s, damping.memory_s) == (5.0, 50.0, 500.0)
+
+
+PROMETHEUS = '[[latency.prometheus]]\nurl = "https://metrics.example.net:9090/prom/"\nquery = "rtt[2m]"\n'
+
+
+def test_a_prometheus_is_read_as_it_is_asked(config):
+    more = (
+        'unit = "ms"\nprobes = 5\nloss_query = "1 - up"\nvantage_label = "pop"\nusername = "neto"\n'
+        'password_file = "secret"\ninterval_s = 15\ntimeout_s = 3.0\n'
+    )
+    second = '[[latency.prometheus]]\nurl = "http://[::1]"\nquery = "x"\ntoken_file = "/run/token"\n'
+    config.write_text(config.read_text() + PROMETHEUS + more + second)
+    one, two = map(source, load_config(config).settings.latency.prometheus)
+    assert (one.server.host, one.server.port, one.path) == ("metrics.example.net", 9090, "/prom/api/v1/query")
+    assert one.server.tls is not None
+    assert one.server.tls.verify_mode == ssl.CERT_REQUIRED
+    assert one.reading == Reading(1.0, 5, "pop", "peering_link", "prefix")
+    assert (one.query, one.loss_query, one.username) == ("rtt[2m]", "1 - up", "neto")
+    assert (one.interval_s, one.timeout_s) == (15.0, 3.0)
+    assert one.password_file == config.parent / "secret"
+    assert two.server == Server("::1", 80, None)
+    assert two.reading == Reading()
+    assert (two.path, two.token_file) == ("/api/v1/query", Path("/run/token"))
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "accepted"),
+    [
+        ('url = "prometheus:9090"', "url", "accepted: as in https://prometheus.example.net:9090"),
+        ('url = "ftp://x"', "url", "accepted: as in"), ('url = "http://u:p@x"', "url", "accepted: as in"),
+        ('url = "http://x/?a=b"', "url", "accepted: as in"), ('url = "http://x:0"', "url", "accepted: as in"),
+        ('url = "http://x:99999"', "url", "accepted: as in"), ('url = "http://x y"', "url", "accepted: as in"),
+        ('url = "http://x/\\r\\nHost: y"', "url", "accepted: as in"), ('url = "http://[::1"', "url", "accepted: as in"),
+        ('url = "http://x#y"', "url", "accepted: as in"), ('query = ""', "query", "at least 1 character"),
+        ('unit = "us"', "unit", "accepted: 's' or 'ms'"), ("probes = 0", "probes", "accepted: at least 1"),
+        ("interval_s = 0.5", "interval_s", "accepted: at least 1"),
+        ("timeout_s = 0", "timeout_s", "accepted: more than 0"),
+        ('prefix_label = "a-b"', "prefix_label", "accepted: letters, digits and _, as in peering_link"),
+        ('username = "a:b"', "username", "accepted: printable, without a colon"),
+        ('token = "x"', "token", "accepted: url, query, loss_query"),
+    ],
+)  # fmt: skip
+def test_a_prometheus_that_cannot_be_asked_is_named_with_its_line(config, line, key, accepted):
+    name = line.split(" ")[0]
+    kept = "\n".join(each for each in PROMETHEUS.splitlines() if not each.startswith(name + " ="))
+    config.write_text(config.read_text() + kept + "\n" + line + "\n")
+    (problem,) = problems(config)
+    number = next(at for at, each in enumerate(config.read_text().splitlines(), 1) if each == line)
+    assert problem.startswith(f"neto.toml:{number}: latency.prometheus[1].{key}: ")
+    assert accepted in problem
+
+
+def test_what_a_prometheus_has_no_use_for_is_named(config):
+    more = 'token_file = "t"\nusername = "u"\nkey_file = "k"\n'
+    plain = PROMETHEUS.replace("https", "http") + 'password_file = "p"\nca_file = "c"\ncertificate_file = "d"\n'
+    config.write_text(config.read_text() + PROMETHEUS + more + plain)
+    assert problems(config) == [
+        "neto.toml:15: latency.prometheus[1].username: is of no use with a token_file; accepted: one of the two",
+        "neto.toml:16: latency.prometheus[1].key_file: needs its certificate; accepted: with certificate_file",
+        "neto.toml:20: latency.prometheus[2].password_file: needs a username; accepted: with username",
+        "neto.toml:21: latency.prometheus[2].ca_file: is of no use without TLS; accepted: with a url of https",
+        "neto.toml:22: latency.prometheus[2].certificate_file: is of no use without TLS; accepted: with a url of https",
+    ]
 
 
 def test_a_border_that_announces_its_routes_is_a_router_and_tells_them_no_other_way(config):

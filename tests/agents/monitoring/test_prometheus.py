@@ -65,8 +65,8 @@ def vector(*told, kind="vector"):
     return json.dumps({"status": "success", "data": {"resultType": kind, "result": told}}).encode()
 
 
-@pytest.fixture
-def server():
+@contextlib.contextmanager
+def serving():
     server = Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -74,6 +74,12 @@ def server():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
 
 
 def asking(server, **settings):
