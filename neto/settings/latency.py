@@ -49,7 +49,8 @@ class PrometheusSource(Section):
 
     url: Annotated[str, AfterValidator(_url)]  # /api/v1/query is below it
     query: Query  # PromQL: round trips; a range selector tells each sample with its own time
-    loss_query: Query | None = None  # PromQL: share lost, 0 to 1; none: nothing is taken to be lost
+    loss_query: Query | None = None  # PromQL: share lost, 0 to 1
+    success_query: Query | None = None  # or the share answered; neither: nothing is taken to be lost
     unit: Literal["s", "ms"] = "s"  # of the round trips
     probes: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # that one number sums up
     interval_s: Annotated[float, Field(ge=1, le=3600)] = 60.0  # no shorter than what the query looks at is renewed

@@ -27,8 +27,11 @@ def source(told: PrometheusSource) -> Source:
         server=Server(parts.hostname or "", parts.port or _PORTS[parts.scheme], tls),
         path=f"{parts.path}/api/v1/query",
         query=told.query,
-        loss_query=told.loss_query,
-        reading=Reading(_MS[told.unit], told.probes, told.vantage_label, told.peering_link_label, told.prefix_label),
+        loss_query=told.loss_query or told.success_query,
+        reading=Reading(
+            *(_MS[told.unit], told.probes, told.vantage_label, told.peering_link_label, told.prefix_label),
+            answered=told.success_query is not None,
+        ),
         interval_s=told.interval_s,
         timeout_s=told.timeout_s,
         token_file=told.token_file,
@@ -48,6 +51,11 @@ def problems(file: TomlFile, sources: tuple[PrometheusSource, ...]) -> list[Prob
     for row, each in enumerate(sources):
         plain = urlsplit(each.url).scheme == "http"
         wrong = {
+            "success_query": (
+                "is of no use with a loss_query",
+                "one of the two",
+                each.success_query and each.loss_query,
+            ),
             "username": ("is of no use with a token_file", "one of the two", each.username and each.token_file),
             "password_file": ("needs a username", "with username", each.password_file and each.username is None),
             "ca_file": ("is of no use without TLS", "with a url of https", each.ca_file and plain),

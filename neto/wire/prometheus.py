@@ -5,14 +5,15 @@ selector as the query makes that a matrix: "values" in place of "value", and the
 instead of the time of the query. Numbers are text, since JSON has no NaN. (Prometheus, HTTP API, "Expression query
 result formats".)
 
-One query tells round trips, and another, where there is one, the share lost. Both are matched by vantage, peering link,
-prefix and time; a round trip counts only with its loss, a loss of 1 also without a round trip.
+One query tells round trips, and another, where there is one, the share lost, or answered. Both are matched by vantage,
+peering link, prefix and time; a round trip counts only with its loss, a loss of 1 also without a round trip. What was
+measured between the two queries is in one answer alone, and passed over: the next ones have both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -35,6 +36,7 @@ class Reading:
     vantage: str = "vantage"
     peering_link: str = "peering_link"
     prefix: str = "prefix"
+    answered: bool = False  # the second query tells the share answered, not the share lost
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -81,15 +83,16 @@ def read(rtt: bytes, loss: bytes | None, reading: Reading) -> tuple[list[Sample]
             raise WireError(f"round trips are a {kind}, losses a {other}; accepted: both of one kind")
         lost = _losses(told, kind, reading, refused)
     samples: list[Sample] = []
-    measured: set[Key] = set()
-    for key, number in _points(series, kind, reading, refused):
-        measured.add(key)
-        if lost is not None and key not in lost:
+    points = list(_points(series, kind, reading, refused))
+    measured = {key for key, _ in points}
+    newest_rtt, newest_loss = _newest(measured), _newest(lost or ())
+    for key, number in points:
+        if lost is None or key in lost:
+            _take(samples, refused, key, number, 0.0 if lost is None else lost[key], reading)
+        elif key[3] <= newest_loss.get(key[:3], math.inf):
             refused.append(f"{_spelt(key)}: no loss is told for it; accepted: one")
-            continue
-        _take(samples, refused, key, number, 0.0 if lost is None else lost[key], reading)
     for key, share in (lost or {}).items():
-        if key not in measured:
+        if key not in measured and (share == 1 or key[3] <= newest_rtt.get(key[:3], math.inf)):
             _take(samples, refused, key, None, share, reading)
     return samples, refused
 
@@ -147,8 +150,16 @@ def _losses(series: list[msgspec.Raw], kind: str, reading: Reading, refused: lis
     for key, share in _points(series, kind, reading, refused):
         if key in lost:
             refused.append(f"{_spelt(key)}: two series tell its loss; accepted: one, as of avg by (…)")
-        lost[key] = math.nan if key in lost else share
+        lost[key] = math.nan if key in lost else 1 - share if reading.answered else share
     return lost
+
+
+def _newest(keys: Iterable[Key]) -> dict[tuple[str, str, str], float]:
+    """Return the newest time of each vantage, peering link and prefix."""
+    newest: dict[tuple[str, str, str], float] = {}
+    for vantage, link, prefix, ts in keys:
+        newest[vantage, link, prefix] = max(ts, newest.get((vantage, link, prefix), -math.inf))
+    return newest
 
 
 def _take(

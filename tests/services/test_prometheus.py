@@ -138,14 +138,17 @@ async def test_what_a_real_prometheus_saw_is_taken_with_its_own_times(url, expor
 
     exporter.success.labels(*FRA).set(0)
     exporter.rtt.labels(*FRA).set(float("nan"))
-    both, table = asking(url, tmp_path, query="probe_rtt_seconds", loss_query="1 - probe_success")
-    async with asyncio.timeout(20):
-        while table.copy().failing(time.time()) != {("fra-a", "eu"): 1.0}:
-            await both.ask()
-            assert both.doubt == ""
-            assert table.counters["prometheus_failures"] == 0
-            await asyncio.sleep(0.1)
-    assert table.counters["refused"] == 0
+    ranges = {"query": "probe_rtt_seconds[1m]", "success_query": "probe_success[1m]"}
+    vectors = {"query": "probe_rtt_seconds", "loss_query": "1 - probe_success"}
+    for queries in (ranges, vectors):
+        both, table = asking(url, tmp_path, **queries)
+        async with asyncio.timeout(20):
+            while table.copy().failing(time.time()) != {("fra-a", "eu"): 1.0}:
+                await both.ask()
+                assert both.doubt == ""
+                assert table.counters["prometheus_failures"] == 0
+                await asyncio.sleep(0.1)
+        assert table.counters["refused"] == 0
 
 
 REFUSED = [

@@ -349,7 +349,9 @@ def test_a_prometheus_is_read_as_it_is_asked(config):
         'unit = "ms"\nprobes = 5\nloss_query = "1 - up"\nvantage_label = "pop"\nusername = "neto"\n'
         'password_file = "secret"\ninterval_s = 15\ntimeout_s = 3.0\n'
     )
-    second = '[[latency.prometheus]]\nurl = "http://[::1]"\nquery = "x"\ntoken_file = "/run/token"\n'
+    second = (
+        '[[latency.prometheus]]\nurl = "http://[::1]"\nquery = "x"\nsuccess_query = "up"\ntoken_file = "/run/token"\n'
+    )
     config.write_text(config.read_text() + PROMETHEUS + more + second)
     one, two = map(source, load_config(config).settings.latency.prometheus)
     assert (one.server.host, one.server.port, one.path) == ("metrics.example.net", 9090, "/prom/api/v1/query")
@@ -360,7 +362,7 @@ def test_a_prometheus_is_read_as_it_is_asked(config):
     assert (one.interval_s, one.timeout_s) == (15.0, 3.0)
     assert one.password_file == config.parent / "secret"
     assert two.server == Server("::1", 80, None)
-    assert two.reading == Reading()
+    assert (two.reading, two.loss_query) == (Reading(answered=True), "up")
     assert (two.path, two.token_file) == ("/api/v1/query", Path("/run/token"))
 
 
@@ -378,7 +380,7 @@ def test_a_prometheus_is_read_as_it_is_asked(config):
         ("timeout_s = 0", "timeout_s", "accepted: more than 0"),
         ('prefix_label = "a-b"', "prefix_label", "accepted: letters, digits and _, as in peering_link"),
         ('username = "a:b"', "username", "accepted: printable, without a colon"),
-        ('token = "x"', "token", "accepted: url, query, loss_query"),
+        ('token = "x"', "token", "accepted: url, query, loss_query, success_query"),
     ],
 )  # fmt: skip
 def test_a_prometheus_that_cannot_be_asked_is_named_with_its_line(config, line, key, accepted):
@@ -392,15 +394,16 @@ def test_a_prometheus_that_cannot_be_asked_is_named_with_its_line(config, line, 
 
 
 def test_what_a_prometheus_has_no_use_for_is_named(config):
-    more = 'token_file = "t"\nusername = "u"\nkey_file = "k"\n'
+    more = 'token_file = "t"\nusername = "u"\nkey_file = "k"\nloss_query = "x"\nsuccess_query = "y"\n'
     plain = PROMETHEUS.replace("https", "http") + 'password_file = "p"\nca_file = "c"\ncertificate_file = "d"\n'
     config.write_text(config.read_text() + PROMETHEUS + more + plain)
     assert problems(config) == [
+        "neto.toml:18: latency.prometheus[1].success_query: is of no use with a loss_query; accepted: one of the two",
         "neto.toml:15: latency.prometheus[1].username: is of no use with a token_file; accepted: one of the two",
         "neto.toml:16: latency.prometheus[1].key_file: needs its certificate; accepted: with certificate_file",
-        "neto.toml:20: latency.prometheus[2].password_file: needs a username; accepted: with username",
-        "neto.toml:21: latency.prometheus[2].ca_file: is of no use without TLS; accepted: with a url of https",
-        "neto.toml:22: latency.prometheus[2].certificate_file: is of no use without TLS; accepted: with a url of https",
+        "neto.toml:22: latency.prometheus[2].password_file: needs a username; accepted: with username",
+        "neto.toml:23: latency.prometheus[2].ca_file: is of no use without TLS; accepted: with a url of https",
+        "neto.toml:24: latency.prometheus[2].certificate_file: is of no use without TLS; accepted: with a url of https",
     ]
 
 

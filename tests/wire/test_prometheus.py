@@ -65,6 +65,32 @@ def test_round_trips_are_matched_with_their_losses():
     ]
 
 
+def test_what_was_measured_between_the_queries_waits_for_the_next_ones():
+    two, three = ranged("0.01", "0.02"), ranged("0.01", "0.02", "0.03")
+    none, some = ranged("0", "0"), ranged("0", "0", "0.5")
+    both = [sample(10.0), sample(20.0, ts=TS + 1)]
+    assert read(matrix(two), matrix(some), Reading()) == (both, [])
+    assert read(matrix(three), matrix(none), Reading()) == (both, [])
+    assert read(matrix(two), matrix(ranged("0", "0", "1")), Reading())[0] == [*both, sample(None, 1.0, ts=TS + 2)]
+    late = {"metric": LABELS, "values": three["values"][1:]}
+    samples, refused = read(matrix(three), matrix({"metric": LABELS, "values": some["values"][1:]}), Reading())
+    assert len(samples) == 2
+    assert "no loss is told" in refused[0]  # an older one never comes
+    samples, refused = read(matrix(late), matrix(some), Reading())
+    assert len(samples) == 2
+    assert "no rtt_ms, and loss 0.0 is not 1" in refused[0]
+
+
+def test_losses_may_be_told_as_what_was_answered():
+    told = matrix(ranged("0.75", "0"))
+    assert read(matrix(ranged("0.01", "0")), told, Reading(answered=True))[0] == [
+        sample(10.0, loss=0.25),
+        sample(None, 1.0, ts=TS + 1),
+    ]
+    refused = read(matrix(ranged("0.01")), matrix(ranged("2")), Reading(answered=True))[1]
+    assert "loss -1.0; accepted: 0 to 1" in refused[0]
+
+
 @pytest.mark.parametrize("rtt", ["0", "NaN", "0.01", None])
 def test_where_all_is_lost_a_round_trip_is_none_whatever_it_is_told_to_be(rtt):
     told = vector(*([series(rtt)] if rtt else []))
