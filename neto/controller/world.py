@@ -166,7 +166,26 @@ class World:
             and whole(target) in self.targets.number
             and self.target_of(key) == target
             and not any(each.version == key.prefix.version and each.overlaps(key.prefix) for each in excluded)
+            and not self._is_told_on(key)
         )
+
+    def _is_told_on(self, key: RouteKey) -> bool:
+        """Whether a border tells an ISP this prefix of ours as it learned it: it would not tell a route of ours."""
+        told = self._told_on.get(key.headend, ())
+        return bool(told) and key.prefix in self._own and any(some is None or key.prefix in some for some in told)
+
+    @cached_property
+    def _told_on(self) -> Mapping[str, list[tuple[Prefix, ...] | None]]:
+        """Prefixes that each border tells on as it learned them, by link; None: all of ours."""
+        told: dict[str, list[tuple[Prefix, ...] | None]] = {}
+        for link in self.snapshot.peering.links:
+            if link.announces_learned:
+                told.setdefault(link.node, []).append(link.announced)
+        return told
+
+    @cached_property
+    def _own(self) -> frozenset[Prefix]:
+        return frozenset(prefix for router in self.snapshot.inventory.routers for prefix in router.prefixes)
 
     def open_to(self, split: Split, headend: str, target: str) -> bool:
         """Whether traffic of a pair may take these links: none is drained, nor is a router on the way."""

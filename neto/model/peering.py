@@ -31,6 +31,7 @@ class PeeringLink:
     inbound_limit_mbps: float | None = None  # that should come in at most; None: the capacity
     lower_community: str = ""  # by which the ISP prefers the link less for what is announced with it; "": none
     announced: tuple[Prefix, ...] | None = None  # prefixes of ours; None: all that routers originate
+    announces_learned: bool = False  # the border tells them as it learned them inside, and does not originate them
 
 
 @dataclass(frozen=True, slots=True)

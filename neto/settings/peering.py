@@ -44,6 +44,7 @@ class _Link(Section):
     inbound_limit_mbps: Positive | None = None
     lower_community: Community = ""
     announced: Annotated[tuple[PrefixText, ...], Field(strict=False)] | None = None
+    announces_learned: bool = False
 
 
 class _Group(Section):
@@ -117,6 +118,7 @@ def _peering(read: _File) -> Peering:
                 inbound_limit_mbps=x.inbound_limit_mbps,
                 lower_community=x.lower_community,
                 announced=x.announced,
+                announces_learned=x.announces_learned,
             )
             for x in read.peering_link
         ),

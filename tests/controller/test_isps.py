@@ -136,3 +136,23 @@ def test_no_wish_changes_nothing():
     plain, wished = decided(snapshot), decided(snapshot, IspWish("isp-a"))
     assert plain.allocation.rate_mbps.tolist() == wished.allocation.rate_mbps.tolist()
     assert plain.state == wished.state
+
+
+def test_a_border_that_tells_isps_what_it_learned_inside_keeps_its_own_routes_for_that():
+    snapshot = snapshot_of(2)
+    border = snapshot.peering.links[0].node
+    own = {prefix for router in snapshot.inventory.routers for prefix in router.prefixes}
+    steered = {key for key in decided(snapshot).state.routes if key.headend == border}
+    some = sorted(key.prefix for key in steered if key.prefix in own)[:1]
+    for announced, kept in ((None, own), (tuple(some), set(some))):
+        links = (
+            replace(snapshot.peering.links[0], announces_learned=True, announced=announced),
+            *snapshot.peering.links[1:],
+        )
+        told = decided(replace(snapshot, peering=replace(snapshot.peering, links=links)))
+        assert {key for key in told.state.routes if key.headend == border} == {
+            k for k in steered if k.prefix not in kept
+        }
+        assert any(key.prefix in own for key in told.state.routes if key.headend != border)
+    assert some
+    assert any(key.prefix not in own for key in steered)
