@@ -108,11 +108,13 @@ def blackhole(
     isp: str,
     config: SameConfig = None,
     *,
+    group: Annotated[str | None, typer.Option("--group", help="Only what goes to this prefix group.")] = None,
     heal: Annotated[bool, typer.Option("--heal", help="It delivers again.")] = False,
 ) -> None:
-    """Have an ISP lose all that it is sent while its sessions stay up."""
-    _ask(context, config, {"do": "blackhole", "isp": isp, "heals": heal})
-    print(f"{isp} delivers again" if heal else f"{isp} loses all that it is sent")
+    """Have an ISP lose what it is sent while its sessions stay up."""
+    _ask(context, config, {"do": "blackhole", "isp": isp, "group": group, "heals": heal})
+    what = f" toward {group}" if group else ""
+    print(f"{isp} delivers again{what}" if heal else f"{isp} loses all that it is sent{what}")
 
 
 @app.command("flap")

@@ -24,7 +24,7 @@ class Beyond:
     """The ISPs of one emulated WAN."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.dark: frozenset[str] = frozenset()  # ISPs that take everything and deliver nothing
+        self.dark: frozenset[tuple[str, str]] = frozenset()  # ISPs, and groups that they take and do not deliver
         self._exits = scenario.exits
         self._groups = scenario.groups
         self._peering = {cable.name: cable for cable in scenario.cables if not cable.target}
@@ -42,16 +42,21 @@ class Beyond:
             raise ValueError(f"{more_ms} ms is no delay; accepted: 0 or more")
         self._more_us[link] = more_ms * 1000
 
-    def blackhole(self, isp: str, *, heals: bool) -> None:
-        """Have an ISP lose all that it is sent while its sessions stay up, or deliver again. Raises KeyError."""
+    def blackhole(self, isp: str, group: str | None, *, heals: bool) -> None:
+        """Have an ISP lose what it is sent toward a prefix group, None for all, while its sessions stay up; or deliver.
+
+        Raises KeyError for no such ISP or group.
+        """
         if isp not in self._isps:
             raise KeyError(f"ISP {isp}; there are {', '.join(sorted(self._isps))}")
-        self.dark = self.dark - {isp} if heals else self.dark | {isp}
+        if group is not None and group not in self._groups:
+            raise KeyError(f"prefix group {group}; there are {', '.join(self._groups)}")
+        meant = {(isp, each) for each in self._groups if group in {None, each}}
+        self.dark = self.dark - meant if heals else self.dark | meant
 
-    @property
-    def dark_links(self) -> frozenset[str]:
-        """Peering links whose ISP delivers nothing."""
-        return frozenset(name for name, cable in self._peering.items() if cable.isp in self.dark)
+    def dark_links(self, group: str) -> frozenset[str]:
+        """Peering links whose ISP does not deliver to a group."""
+        return frozenset(name for name, cable in self._peering.items() if (cable.isp, group) in self.dark)
 
     @property
     def exits(self) -> Mapping[str, tuple[tuple[str, float], ...]]:
@@ -63,8 +68,8 @@ class Beyond:
 
     def samples(self, now: float) -> Iterator[Row]:
         """What a probe at every border sees of every group behind every link of its own. now: unix seconds."""
-        dark = self.dark_links
         for group, exits in self.exits.items():
+            dark = self.dark_links(group)
             for link, delay_us in exits:
                 lost = link in dark
                 rtt_ms = "" if lost else delay_us / 500

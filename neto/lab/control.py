@@ -99,7 +99,7 @@ class Control:
             "lost_mbps": dict(state.lost_mbps),
             "late": list(state.late),
             "sessions_down": sorted(world.sessions_down),
-            "blackholes": sorted(world.beyond.dark),
+            "blackholes": [f"{group} by {isp}" for isp, group in sorted(world.beyond.dark)],
             "scale": world.scale,
             "classes": [
                 {
@@ -210,7 +210,8 @@ class Control:
         return {}
 
     def _blackhole(self, request: Request) -> Answer:
-        self._world.blackhole(_text(request, "isp"), heals=bool(request.get("heals", False)))
+        group = _text(request, "group") if request.get("group") is not None else None
+        self._world.blackhole(_text(request, "isp"), group, heals=bool(request.get("heals", False)))
         return {}
 
     def _flap(self, request: Request) -> Answer:

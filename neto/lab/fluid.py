@@ -32,6 +32,7 @@ class Stream(NamedTuple):
     way: Way
     class_row: int  # 0 = highest
     mbps: float
+    dark: frozenset[str] = frozenset()  # links that carry it to where all of it is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,12 @@ class Fluid:
         self._capacity = np.array([capacity_mbps[link] for link in self._links])
         self._classes = tuple(classes)
 
-    def flow(self, streams: Sequence[Stream], dead: Collection[str] = (), dark: Collection[str] = ()) -> Outcome:
+    def flow(self, streams: Sequence[Stream], dead: Collection[str] = ()) -> Outcome:
         """Let the streams flow.
 
-        dead: links that carry nothing, whatever routers believe. dark: links that carry it to where all of it is lost.
+        dead: links that carry nothing, whatever routers believe.
         """
-        paths = self._paths(streams, frozenset(dead), frozenset(dark))
+        paths = self._paths(streams, frozenset(dead))
         hop_class = np.repeat(paths.class_row, np.diff(paths.start))
         hop_mbps = np.repeat(paths.mbps, np.diff(paths.start))
         shape = len(self._classes), len(self._links)
@@ -87,7 +88,7 @@ class Fluid:
             np.bincount(paths.stream, passing * (paths.end == 0), minlength=len(streams)).astype(np.float64),
         )
 
-    def _paths(self, streams: Sequence[Stream], dead: frozenset[str], dark: frozenset[str]) -> _Paths:
+    def _paths(self, streams: Sequence[Stream], dead: frozenset[str]) -> _Paths:
         row = self._row
         stream, class_row, mbps, end, start, links = [], [], [], [], [0], []
         for number, each in enumerate(streams):
@@ -98,7 +99,7 @@ class Fluid:
                         ends = 1
                         break
                     links.append(row[link])
-                    if link in dark:
+                    if link in each.dark:
                         ends = 3
                         break
                 start.append(len(links))

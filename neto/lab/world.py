@@ -173,10 +173,13 @@ class World:
         _log.warning("peering.delayed", link=link, more_ms=more_ms)
         self._reroute()
 
-    def blackhole(self, isp: str, *, heals: bool = False) -> None:
-        """Have an ISP lose all that it is sent, its sessions up; or deliver again. Raises KeyError for no such ISP."""
-        self.beyond.blackhole(isp, heals=heals)
-        _log.warning("isp.delivers" if heals else "isp.blackholes", isp=isp)
+    def blackhole(self, isp: str, group: str | None = None, *, heals: bool = False) -> None:
+        """Have an ISP lose all that it is sent toward a prefix group, None for all of them; or deliver again.
+
+        Its sessions stay up. Raises KeyError for no such ISP or group.
+        """
+        self.beyond.blackhole(isp, group, heals=heals)
+        _log.warning("isp.delivers" if heals else "isp.blackholes", isp=isp, group=group)
         self.settle()
 
     def flap(self, link: str, times: int, period_s: float) -> None:
@@ -366,8 +369,13 @@ class World:
     def _state(self) -> State:
         demands = list(self.demands.values())
         rates = [self.mbps(demand) for demand in demands]
-        streams = [Stream(demand.way, demand.class_row, mbps) for demand, mbps in zip(demands, rates, strict=True)]
-        outcome = self._fluid.flow(streams, self._down, self.beyond.dark_links)
+        groups = self.scenario.groups.items() if self.beyond.dark else ()
+        dark = {prefix: self.beyond.dark_links(group) for group, prefixes in groups for prefix in prefixes}
+        streams = [
+            Stream(demand.way, demand.class_row, mbps, dark.get(demand.prefix, frozenset()))
+            for demand, mbps in zip(demands, rates, strict=True)
+        ]
+        outcome = self._fluid.flow(streams, self._down)
         classes = len(self.scenario.classes)
         offered, delivered, delays = [0.0] * classes, [0.0] * classes, [0.0] * classes
         steered, late = 0.0, []

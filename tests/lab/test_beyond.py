@@ -46,14 +46,14 @@ def test_a_delay_is_added_to_all_beyond_one_link_and_taken_back(scenario):
 
 def test_of_an_isp_that_blackholes_probes_see_nothing(scenario):
     beyond = Beyond(scenario)
-    beyond.blackhole("isp-b", heals=False)
+    beyond.blackhole("isp-b", None, heals=False)
     told = seen(beyond)
     assert {link for (link, _), (_, rtt_ms, loss) in told.items() if (rtt_ms, loss) == ("", 1.0)} == {
         "fra-b-1",
         "sfo-b-1",
         "tyo-b-1",
     }
-    beyond.blackhole("isp-b", heals=True)
+    beyond.blackhole("isp-b", None, heals=True)
     assert all(loss == 0.0 for _, _, loss in seen(beyond).values())
 
 
@@ -67,12 +67,14 @@ def test_what_there_is_not_is_refused_with_what_there_is(scenario):
     with pytest.raises(KeyError, match="peering link nyc1-lon1; there are nyc-a-1"):
         Beyond(scenario).delay("nyc1-lon1", 1.0)
     with pytest.raises(KeyError, match="ISP nobody; there are isp-a, isp-b"):
-        Beyond(scenario).blackhole("nobody", heals=False)
+        Beyond(scenario).blackhole("nobody", None, heals=False)
+    with pytest.raises(KeyError, match="prefix group eu; there are us-eyeballs, eu-eyeballs"):
+        Beyond(scenario).blackhole("isp-b", "eu", heals=False)
 
 
 async def test_the_file_of_samples_is_what_the_daemon_reads(scenario, tmp_path):
     beyond, file = Beyond(scenario), tmp_path / "samples.csv"
-    beyond.blackhole("isp-b", heals=False)
+    beyond.blackhole("isp-b", None, heals=False)
     probing = asyncio.create_task(probe(beyond, file, 0.01, lambda: NOW))
     async with asyncio.timeout(10):
         while not file.exists():  # noqa: ASYNC110 a file tells nobody that it is there
@@ -100,6 +102,29 @@ def test_traffic_to_an_isp_that_blackholes_loads_its_links_and_arrives_nowhere(s
     assert after.load_mbps == before.load_mbps
     assert 0 < after.lost_mbps["blackholed"] <= sent
     assert sum(before.delivered_mbps) - sum(after.delivered_mbps) == pytest.approx(after.lost_mbps["blackholed"])
+    world.blackhole("isp-b", heals=True)
+    assert world.ledger.state.lost_mbps == before.lost_mbps
+
+
+def test_an_isp_may_lose_one_group_and_deliver_the_others_over_the_same_links(scenario, tmp_path):
+    world = World(replace(scenario, tick_s=0.05), tmp_path)
+    world._stale.update(world.states)
+    world.settle()
+    before = world.ledger.state
+    world.blackhole("isp-b", "eu-eyeballs")
+    after = world.ledger.state
+    prefixes = scenario.groups["eu-eyeballs"]
+    lost = sum(
+        world.mbps(each) * path.share
+        for each in world.demands.values()
+        for path in each.way.paths
+        if each.prefix in prefixes and path.links[-1] in {"fra-b-1", "sfo-b-1", "tyo-b-1"}
+    )
+    assert after.load_mbps == before.load_mbps
+    assert lost > 0
+    assert after.lost_mbps["blackholed"] == pytest.approx(lost)
+    dark = {key for key, (_, _, loss) in seen(world.beyond).items() if loss}
+    assert dark == {(link, str(prefixes[0])) for link, _ in scenario.exits["eu-eyeballs"] if "-b-" in link}
     world.blackhole("isp-b", heals=True)
     assert world.ledger.state.lost_mbps == before.lost_mbps
 

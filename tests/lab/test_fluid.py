@@ -45,7 +45,7 @@ def test_beyond_a_dead_link_nothing_is_loaded():
 
 def test_what_an_isp_loses_has_loaded_the_way_to_it_and_its_link():
     fluid = Fluid({"ab": 100.0, "isp": 100.0}, CLASSES)
-    outcome = fluid.flow([Stream(over("ab", "isp"), 0, 30.0), Stream(over("ab"), 0, 5.0)], dark={"isp"})
+    outcome = fluid.flow([Stream(over("ab", "isp"), 0, 30.0, frozenset({"isp"})), Stream(over("ab"), 0, 5.0)])
     assert outcome.load_mbps == {"ab": [35.0, 0.0, 0.0], "isp": [30.0, 0.0, 0.0]}
     assert outcome.lost_mbps == {BLACKHOLED: 30.0}
     assert outcome.delivered_mbps.tolist() == [0.0, 5.0]

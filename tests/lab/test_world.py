@@ -333,6 +333,7 @@ async def test_links_and_routers_can_be_troubled_and_relieved(world, controlled)
         ),
         ({"do": "flap", "link": "nyc-a-1", "times": 0, "period_s": 1}, "accepted: at least once"),
         ({"do": "blackhole", "isp": "nobody"}, "there is no ISP nobody; there are isp-a, isp-b"),
+        ({"do": "blackhole", "isp": "isp-b", "group": "x"}, "there is no prefix group x; there are us-eyeballs"),
         ({"do": "dance"}, "accepted: status, demands"),
         (None, "accepted: status"),
         ([], "accepted: status"),

@@ -10,16 +10,15 @@ pytestmark = pytest.mark.timeout(240)
 
 CYCLES_OF_PROBES = 2  # of 2 s each, in which probes a second apart see it three times
 B = ("fra1", "sfo1", "tyo1")  # borders of isp-b
+EU, CLOUD = "198.51.100.", "198.1"  # prefixes of two groups that both leave by fra-b-1
+LOST = "eu-eyeballs through fra-b-1: probes are lost"
+OFTEN = "eu-eyeballs through fra-b-1: probes were lost too often"
 FULL_TABLE = 100_000
 OF_B = ("fra-b-1", "sfo-b-1", "tyo-b-1")
 
 
 def test_an_isp_that_blackholes_is_left_and_no_other_link_is_overloaded(site):
-    table = '\n[latency]\ncsv = "state/lab/samples.csv"\ncsv_period_s = 0.5\n'
-    site.config.write_text(site.config.read_text() + table)
-    site.ask("scale", factor=0.5)  # so that the other ISP can take it all
-    run_to_full(site)
-    site.until("delays are measured", lambda: site.show("latency")["estimates"], 20)
+    run_measured(site)
     assert sent(site) > 0
     cycles = site.log("daemon").count("cycle.done")
 
@@ -32,6 +31,28 @@ def test_an_isp_that_blackholes_is_left_and_no_other_link_is_overloaded(site):
     assert done <= CYCLES_OF_PROBES + 1
     assert "blackholed" not in site.ask("status")["lost_mbps"]
     assert "eu-eyeballs through fra-b-1: probes are lost" in site.show("alarms")
+
+
+def test_an_isp_that_loses_one_group_keeps_the_others_on_the_same_link(site):
+    run_measured(site)
+    site.until("both leave by fra-b-1", lambda: all(steered_onto(site, "fra-b-1", net) > 0 for net in (EU, CLOUD)), 30)
+    site.ask("mark", name="dark")
+    for time in (1, 2):
+        site.ask("blackhole", isp="isp-b", group="eu-eyeballs")
+        site.until("the group has left", lambda: steered_onto(site, "fra-b-1", EU) == 0, 30)
+        site.until("people are told", lambda: LOST in str(site.show("alarms")), 30)
+        assert opened(site) == {"eu-eyeballs": ["lon-a-1", "nyc-a-1"], "cloud": sorted([*OF_B, "nyc-a-1"])}
+        assert steered_onto(site, "fra-b-1", CLOUD) > 0
+        site.ask("blackhole", isp="isp-b", group="eu-eyeballs", heals=True)
+        if time == 1:
+            site.until("the exit is open again", lambda: "fra-b-1" in opened(site)["eu-eyeballs"], 30)
+    site.until("it is held down", lambda: OFTEN in str(site.show("alarms")), 30)
+    two_cycles(site)
+    assert opened(site) == {"eu-eyeballs": ["lon-a-1", "nyc-a-1"], "cloud": sorted([*OF_B, "nyc-a-1"])}
+    assert steered_onto(site, "fra-b-1", EU) == 0
+    assert steered_onto(site, "fra-b-1", CLOUD) > 0
+    assert "cloud" not in str(site.show("alarms"))
+    assert site.ask("since", name="dark")["over_seconds"] == {}
 
 
 def test_a_session_that_flaps_is_left_and_stays_left_with_full_tables_told(site):
@@ -101,6 +122,23 @@ def test_a_default_route_and_full_tables_that_vanish_move_nothing(site):
     assert site.ask("since", name="slips")["over_seconds"] == {}
 
 
+def run_measured(site):
+    """Have the daemon steer everything, by what the lab's probes measure."""
+    table = '\n[latency]\ncsv = "state/lab/samples.csv"\ncsv_period_s = 0.5\n'
+    site.config.write_text(site.config.read_text() + table)
+    site.ask("scale", factor=0.5)  # so that the other ISP can take it all
+    run_to_full(site)
+    site.until("delays are measured", lambda: site.show("latency")["estimates"], 20)
+
+
+def opened(site):
+    """Open exits of two groups."""
+    groups = site.show("routes")["groups"]
+    return {
+        row["prefix_group"]: sorted(row["open"]) for row in groups if row["prefix_group"] in {"eu-eyeballs", "cloud"}
+    }
+
+
 def tell_full_tables(site):
     """Have the borders of isp-b tell 100,000 prefixes each, and the daemon steer everything."""
     lab = site.processes["lab"]
@@ -132,13 +170,13 @@ def told(site, link):
     return row["prefixes"] or 0
 
 
-def steered_onto(site, link):
-    """Mbit/s that the daemon sends there, by the lab's own account."""
+def steered_onto(site, link, net=""):
+    """Mbit/s toward prefixes that begin so that the daemon sends there, by the lab's own account."""
     return sum(
         demand["mbps"] * path["share"]
         for demand in site.ask("demands")["demands"]
         for path in demand["paths"]
-        if demand["steered"] and link in path["links"]
+        if demand["steered"] and link in path["links"] and demand["prefix"].startswith(net)
     )
 
 

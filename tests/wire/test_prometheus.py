@@ -143,6 +143,7 @@ def test_a_loss_without_a_round_trip_is_no_sample_unless_all_is_lost():
         (b"\xff\xfe", "is not Prometheus's JSON"), (b"[" * 100_000, "is not Prometheus's JSON"),
         (b'{"status": "success"}', "accepted: success, with data"),
         (b'{"status": "error", "errorType": "bad_data", "error": "parse error"}', "'error', 'bad_data: parse error'"),
+        (vector(series()).replace(b"success", b"error"), "status is 'error'"),  # with what it found until then
         (vector(TS, "1", kind="scalar"), "the query makes a 'scalar'; accepted: vector or matrix"),
         (vector(kind="string"), "the query makes a 'string'"),
         (b'{"status": "success", "data": {"resultType": "vector", "result": {}}}', "Expected `array`"),

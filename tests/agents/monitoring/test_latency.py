@@ -182,6 +182,7 @@ P, Q, U = "192.0.2.0/24", "2001:db8::/32", "198.51.100.0/24"
         (((P, Q), (U,)), ((), (P, Q, U)), {("fra-a", "eu"): 1.0}),
         (((P, Q, U), ()), ((), (P, Q, U)), {("fra-a", "eu"): 1.0, ("fra-a", "us"): 1.0}),
         (((P,), (Q,)), ((P,), (Q,)), {}),  # behind every link: its end
+        (((P,), ()), ((P,), (Q,)), {}),  # the same, where nothing else is probed
         (((P,), ()), ((Q,), (P,)), {("fra-a", "eu"): 1.0}),  # nothing tells whether Q is at its end
         (((P,), ()), ((), (Q,)), {("fra-a", "eu"): 1.0}),  # not measured there: its group is reached
         (((P,), (Q,)), ((), (Q,)), {}),  # nor there, and here Q is: P may be at its end

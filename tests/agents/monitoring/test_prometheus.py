@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
+from structlog.testing import capture_logs
 
 from neto.agents.monitoring.latency import LatencyTable
 from neto.agents.monitoring.prometheus import LARGEST_ANSWER, Prometheus
@@ -182,7 +183,6 @@ async def test_an_answer_that_is_none_is_counted_told_and_adds_nothing_until_it_
     server, status, body, counter, why
 ):
     prometheus, table = asking(server)
-    table.add([], NOW)
     server.says = lambda *_: (200, vector(ranged(), kind="matrix"))
     await prometheus.ask()
     before = table.copy().estimates(NOW)
@@ -233,6 +233,19 @@ async def test_an_answer_that_is_slow_is_given_up_at_the_deadline(server, drips)
         ended.set()
     assert counted(table) == {"prometheus_failures": 1}
     assert prometheus.doubt.endswith("no answer within 0.2 s")
+
+
+async def test_a_doubt_is_logged_once_and_so_is_its_end(server):
+    prometheus, _ = asking(server)
+    with capture_logs() as logged:
+        for status in (200, 500, 500, 400, 200, 200):
+            server.says = lambda *_, status=status: (status, vector())
+            await prometheus.ask()
+    assert [(each["event"], each.get("why", "")[:15]) for each in logged] == [
+        ("latency.prometheus_doubted", "HTTP status 500"),
+        ("latency.prometheus_doubted", "HTTP status 400"),
+        ("latency.prometheus_answers", ""),
+    ]
 
 
 async def test_one_that_is_away_moves_nothing_and_is_asked_again(server):
