@@ -10,7 +10,7 @@ import asyncio
 import base64
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from neto.wire.prometheus import Reading, complaint, read
 
 LARGEST_ANSWER = 16 << 20  # octets; of 100,000 samples
 _AT_ONCE = 250  # samples that are added without a pause
-_EXPECTED = ("accepted", "repeated", "old")  # of what a range selector tells every time
+_TAKEN = ("accepted", "repeated")
 _SUCCESS = 2  # of the status, by its class
 _FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
@@ -83,13 +83,11 @@ class Prometheus:
             return
         counters["prometheus_answers"] += 1
         counters["refused"] += len(refused)
-        left_out: Counter[str] = Counter(refused=len(refused))
+        came: Counter[str] = Counter(refused=len(refused))
         for at in range(0, len(samples), _AT_ONCE):
-            left_out += self._table.add(samples[at : at + _AT_ONCE], self._now())
+            came += self._table.add(samples[at : at + _AT_ONCE], self._now())
             await asyncio.sleep(0)
-        reasons = [why for why, count in left_out.items() if count and why not in _EXPECTED]
-        first = f", the first because {refused[0]}" if refused else ""
-        self._say(f"told what is not taken: {', '.join(sorted(reasons))}{first}" if reasons else "")
+        self._say(_said(came, refused))
 
     async def _answers(self) -> tuple[bytes, bytes | None]:
         """Ask both queries of one moment."""
@@ -116,6 +114,16 @@ class Prometheus:
         elif self.doubt and not text:
             _log.info("latency.prometheus_answers", url=self._source.url)
         self.doubt = text
+
+
+def _said(came: Counter[str], refused: Sequence[str]) -> str:
+    """Return what is wrong with what a good answer told; "" for nothing. A long range tells old samples beside new."""
+    if not +came:
+        return "told nothing; accepted: a query that some series match"
+    fine = (*_TAKEN, "old") if any(came[name] for name in _TAKEN) else _TAKEN
+    reasons = ", ".join(sorted(why for why in +came if why not in fine))
+    first = f", the first because {refused[0]}" if refused else ""
+    return f"told what is not taken: {reasons}{first}" if reasons else ""
 
 
 def _body(answer: Answer) -> bytes:

@@ -133,6 +133,18 @@ async def test_losses_are_asked_at_the_same_moment_and_close_exits(server):
     assert table.copy().estimates(NOW)[0].rtt_ms == 0.01
 
 
+async def test_an_answer_that_tells_nothing_or_old_news_alone_is_a_doubt(server):
+    prometheus, table = asking(server)
+    await prometheus.ask()
+    assert prometheus.doubt.endswith("told nothing; accepted: a query that some series match")
+    server.says = lambda *_: (200, vector(ranged(3, every_s=500), kind="matrix"))
+    await prometheus.ask()
+    assert (table.counters["accepted"], table.counters["old"], prometheus.doubt) == (2, 1, "")
+    server.says = lambda *_: (200, vector(series(ts=NOW - 1000)))
+    await prometheus.ask()
+    assert prometheus.doubt.endswith("told what is not taken: old")
+
+
 async def test_a_token_is_borne_and_read_anew_each_time(server, tmp_path):
     token = tmp_path / "token"
     prometheus, _ = asking(server, token_file=token)
@@ -192,7 +204,7 @@ async def test_an_answer_that_is_none_is_counted_told_and_adds_nothing_until_it_
     assert prometheus.doubt.startswith(f"samples from http://127.0.0.1:{server.server_port}: ")
     assert why in prometheus.doubt
     assert table.copy().estimates(NOW) == before
-    server.says = lambda *_: (200, vector())
+    server.says = lambda *_: (200, vector(ranged(), kind="matrix"))
     await prometheus.ask()
     assert prometheus.doubt == ""
 
@@ -239,7 +251,7 @@ async def test_a_doubt_is_logged_once_and_so_is_its_end(server):
     prometheus, _ = asking(server)
     with capture_logs() as logged:
         for status in (200, 500, 500, 400, 200, 200):
-            server.says = lambda *_, status=status: (status, vector())
+            server.says = lambda *_, status=status: (status, vector(series()))
             await prometheus.ask()
     assert [(each["event"], each.get("why", "")[:15]) for each in logged] == [
         ("latency.prometheus_doubted", "HTTP status 500"),
