@@ -121,7 +121,7 @@ def _said(came: Counter[str], refused: Sequence[str]) -> str:
     if not +came:
         return "told nothing; accepted: a query that some series match"
     fine = (*_TAKEN, "old") if any(came[name] for name in _TAKEN) else _TAKEN
-    reasons = ", ".join(sorted(why for why in +came if why not in fine))
+    reasons = ", ".join(sorted(why for why in came if why not in fine))
     first = f", the first because {refused[0]}" if refused else ""
     return f"told what is not taken: {reasons}{first}" if reasons else ""
 
