@@ -97,6 +97,7 @@ class Borders:
         self._listed = listed
         self._decided: tuple[int, tuple[PeeringLink, ...]] | None = None  # what the table was made of
         self._table: RouteTable | None = None
+        self._told: RibCopy | None = None
         self._largest: list[dict[str, object]] = []
         self._egresses: Mapping[tuple[str, str], Egress] | None = None
         self._estimates: list[LatencyEstimate] = []
@@ -138,7 +139,7 @@ class Borders:
         if listed is not self._listed:
             self._listed = listed
             self._samples.reload(listed)
-        told = copy(self._rib) if self._rib is not None else None
+        told = self._told = copy(self._rib, self._told) if self._rib is not None else None
         await asyncio.to_thread(self._decide, listed, told, self._samples.copy(), now)
 
     def _decide(self, listed: Peering, told: RibCopy | None, samples: LatencySamples, now: float) -> None:

@@ -8,7 +8,7 @@ decided for one of them is as good for the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,11 +45,20 @@ class RibCopy:
     changes: int
 
 
-def copy(rib: Rib) -> RibCopy:
-    """Copy what usable tables hold. Of a peer that is told before and after policy, what is after it counts."""
+def copy(rib: Rib, before: RibCopy | None = None) -> RibCopy:
+    """Copy what usable tables hold. Of a peer that is told before and after policy, what is after it counts.
+
+    before: an earlier copy, of which is taken what has not changed: tables, when none has.
+    """
     size = len(rib.prefixes.values)
     borders = {}
+    same = before is not None and before.changes == rib.changes
     for name, border in rib.borders.items():
+        telling = (table.heard_s for table in border.tables.values() if not table.complete)
+        changed_s = max((border.changed_s, *telling))
+        if before is not None and same and name in before.borders:
+            borders[name] = replace(before.borders[name], up=border.up, changed_s=changed_s)
+            continue
         tables = _preferred(border.usable())
         rows: list[Rows] = []
         sources: list[Source] = []
@@ -59,8 +68,9 @@ def copy(rib: Rib) -> RibCopy:
             source = Source(table.peer.address, table.peer.bgp_id, table.internal, table.view is None)
             sources += [source] * len(told)
         matrix = np.stack(rows) if rows else np.empty((0, size), np.int32)
-        telling = (table.heard_s for table in border.tables.values() if not table.complete)
-        borders[name] = BorderRoutes(tuple(sources), matrix, border.up, max((border.changed_s, *telling)))
+        borders[name] = BorderRoutes(tuple(sources), matrix, border.up, changed_s)
+    if before is not None and same:
+        return replace(before, borders=borders)
     return RibCopy(tuple(rib.prefixes.values), tuple(rib.attributes.values), borders, rib.changes)
 
 

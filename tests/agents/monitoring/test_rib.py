@@ -51,9 +51,9 @@ def a_rib(**options):
     return rib
 
 
-def held(rib):
+def held(rib, before=None):
     """Everything the usable tables hold: border, peer, prefix, MED."""
-    told = copy(rib)
+    told = copy(rib, before)
     return {
         (name, border.sources[row].address, str(prefix_of(told.keys[column]))): told.attributes[attribute].med
         for name, border in told.borders.items()
@@ -82,6 +82,7 @@ def test_it_holds_what_was_announced_and_not_withdrawn(happened, add_path):
     for number in (1, 2):
         for border in ("b1", "b2"):
             rib.update(border, peer(number), View.IN_POST, END, 0.0)
+    before = copy(rib)
     for what, border, number, prefixes, med in happened:
         ids = [5] * len(prefixes) if add_path else None
         address = f"192.0.2.{number}"
@@ -97,6 +98,8 @@ def test_it_holds_what_was_announced_and_not_withdrawn(happened, add_path):
             rib.peer_up(border, peer(number), SENT)
             rib.update(border, peer(number), View.IN_POST, END, 1.0)
             expected = {key: value for key, value in expected.items() if key[:2] != (border, address)}
+        assert held(rib, before) == expected
+        before = copy(rib, before)
     assert held(rib) == expected
     assert rib.routes == len(expected)
     assert len(rib.prefixes) == len({key[2] for key in expected})
@@ -106,6 +109,20 @@ def test_it_holds_what_was_announced_and_not_withdrawn(happened, add_path):
         rib.session_down(border, 3.0)
     rib.tick(1e6)
     assert (rib.routes, len(rib.prefixes), len(rib.attributes), rib.attributes.weight) == (0, 0, 0, 0)
+
+
+def test_tables_that_did_not_change_are_not_copied_again():
+    rib = a_rib()
+    rib.update("b1", peer(1), View.IN_POST, announce(PREFIXES[:2]), 1.0)
+    rib.update("b1", peer(1), View.IN_POST, END, 1.0)
+    before = copy(rib)
+    again = copy(rib, before)
+    assert again.borders["b1"].candidates is before.borders["b1"].candidates
+    assert (again.keys, again.changes) == (before.keys, before.changes)
+    rib.session_down("b1", 2.0)
+    assert not copy(rib, before).borders["b1"].up
+    rib.update("b2", peer(1), View.IN_POST, announce(PREFIXES[:1]), 3.0)
+    assert copy(rib, before).borders["b2"].candidates is not before.borders["b2"].candidates
 
 
 def test_several_paths_of_a_peer_are_all_candidates():
