@@ -81,15 +81,14 @@ class Isps:
             return made(world.joint, paths, room, None)
         capped = np.flatnonzero(np.isfinite(self.cap_mbps))
         left = np.maximum(self.cap_mbps - self._carried(base), 0.0)
-        wide, through = _with_caps(
-            world.joint, paths, [self._names[row] for row in capped], self._isp_of(paths), capped
-        )
-        within = made(wide, through, np.concatenate([room, left[capped]]), self._further_of(paths, self._further))
+        isp = self._isp_of(paths)
+        wide, through = _with_caps(world.joint, paths, [self._names[row] for row in capped], isp, capped)
+        within = made(wide, through, np.concatenate([room, left[capped]]), np.append(self._further, 0.0)[isp])
         within = replace(within, topology=world.joint, paths=paths, prices=())
         if not len(capped) or not _lacks(within):
             return within
         further = self._further + np.isfinite(self.cap_mbps) * _AVOIDED_US
-        free = made(world.joint, paths, room, self._further_of(paths, further))
+        free = made(world.joint, paths, room, np.append(further, 0.0)[isp])
         return free if free.rate_mbps.sum() > within.rate_mbps.sum() * (1 + _ROUNDING) else within
 
     def _of_links(self, of_isps: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,9 +107,6 @@ class Isps:
         return (
             np.where(some, self.isp_of[paths.links[np.where(some, last, 0)]], -1) if len(paths.links) else last * 0 - 1
         )
-
-    def _further_of(self, paths: PathSet, further: NDArray[np.float64]) -> Microseconds:
-        return np.append(further, 0.0)[self._isp_of(paths)]
 
 
 def _lacks(allocation: Allocation) -> bool:

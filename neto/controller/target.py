@@ -84,16 +84,17 @@ def decide_target(world: World, options: CycleOptions, cache: PathCache | None =
     prefixes = _steerable(world, found)
     total = sum(row.rate_mbps for row in world.demand if row.source in world.managed)
     steered = choose(prefixes, running, total, world.snapshot.portion, options.portion_tolerance)
-    deadline = Deadline.after(options.solve_limit_s)
-    share = _allocated(world, found, steered, options, deadline)
+    deadline, isps = Deadline.after(options.solve_limit_s), Isps(world)
+    share = _allocated(world, isps, found, steered, options, deadline)
     while world.snapshot.portion < 1:
         short = {slot[:2] for slot, given in zip(share.slots, share.placed, strict=True) if not given}
         waiting = {key for key in steered if (key.headend, prefixes[key].target) in short and key not in running}
         if not waiting:  # what cannot be placed is not begun with, while it need not be
             break
         steered -= waiting
-        share = _allocated(world, found, steered, options, deadline)
-    lists = _settle(world, share, _wanted(world, share, options), options)
+        share = _allocated(world, isps, found, steered, options, deadline)
+    now = world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0)
+    lists = _settle(world, isps, share, _wanted(world, share, now, options), now, options)
     state = goal_state(world, share.rates, lists, steered)
     names = [f"{world.classes[each].name} {headend} -> {target}" for headend, target, each in found.too_far]
     return Target(state, share.allocation, share.base, share.room, tuple(names))
@@ -132,7 +133,12 @@ class _Share:
 
 
 def _allocated(
-    world: World, found: _Candidates, steered: frozenset[RouteKey], options: CycleOptions, deadline: Deadline
+    world: World,
+    isps: Isps,
+    found: _Candidates,
+    steered: frozenset[RouteKey],
+    options: CycleOptions,
+    deadline: Deadline,
 ) -> _Share:
     """Split the demand into what is steered and what is given, and allocate."""
     rates: dict[Slot, float] = {}
@@ -152,7 +158,7 @@ def _allocated(
     room = np.maximum(world.joint.capacity_mbps * open_share - base.sum(axis=0), 0.0)
     running = _running_mbps(world, slots, rates, paths, told)
     given_mbps = base.sum(axis=0)
-    allocation = Isps(world).allocate(chosen, paths, room, given_mbps, running, max(options.min_gain, 0.0), deadline)
+    allocation = isps.allocate(chosen, paths, room, given_mbps, running, max(options.min_gain, 0.0), deadline)
     return _Share(slots, rates, told, allocation, base, room)
 
 
@@ -211,12 +217,11 @@ def _paths(
     return expressible(world.forwarding, demands, found)
 
 
-def _wanted(world: World, share: _Share, options: CycleOptions) -> list[tuple[SegmentList, ...]]:
-    """Return the segment lists of each demand as the allocation wants them."""
+def _wanted(world: World, share: _Share, now: Mbps, options: CycleOptions) -> list[tuple[SegmentList, ...]]:
+    """Return the segment lists of each demand as the allocation wants them. now: (links,) what links carry."""
     allocation, joint = share.allocation, world.joint
     paths = allocation.paths
     requested = np.array([demand.rate_mbps for demand in allocation.demands], dtype=np.float64)
-    now = world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0)
     over_now = now > joint.capacity_mbps
     rates = with_excess(joint, paths, allocation.rate_mbps, requested, share.base.sum(axis=0), over_now)
     parts = weights(joint, paths, rates, requested, share.room, options.quanta)
@@ -240,11 +245,15 @@ def _running_mbps(
 
 
 def _settle(
-    world: World, share: _Share, wanted: Sequence[tuple[SegmentList, ...]], options: CycleOptions
+    world: World,
+    isps: Isps,
+    share: _Share,
+    wanted: Sequence[tuple[SegmentList, ...]],
+    now_mbps: Mbps,
+    options: CycleOptions,
 ) -> dict[Slot, tuple[SegmentList, ...]]:
     """Return the segment lists of each slot: what runs, unless a change must be or earns its churn."""
-    intents, isps = world.snapshot.intents, Isps(world)
-    full = isps.over(world.forwarding.loads(world.snapshot.running, world.demand).sum(axis=0))
+    intents, full = world.snapshot.intents, isps.over(now_mbps)
     choices, running = [], []
     nearest = _nearest(share.allocation)
     for slot, lists, near_us in zip(share.slots, wanted, nearest, strict=True):
