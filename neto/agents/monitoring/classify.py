@@ -7,20 +7,19 @@ router's `core_interfaces`, which is another router's to tell.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from neto.agents.monitoring.counted import CountedPrefixes
-from neto.agents.monitoring.counting import Classes
+from neto.agents.monitoring.counting import Classes, Interfaces
+from neto.agents.monitoring.garbage import none_sought
 from neto.agents.monitoring.lookup import PrefixTable
 from neto.model.demand_window import NONE, REST, CellSpace, entry
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory
-from neto.model.peering import Peering, Prefix
+from neto.model.peering import Peering, PeeringLink, Prefix
 
 _DSCPS = 64
 _V4 = 4
@@ -28,40 +27,28 @@ _HALF = (1 << 64) - 1  # of an IPv6 address
 _MOST_COUNTED = 8192  # prefixes of groups that are counted by themselves
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Look for none while a million things are made: it would be most of the work, and there is none."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 def cell_space(inventory: Inventory, peering: Peering, intents: Intents) -> CellSpace:
     """Return what demand there can be: from each router, toward each prefix, in each class.
 
     Where groups have more prefixes than are counted by themselves, each has a rest as well: those come last.
     """
-    with _no_garbage():
+    with none_sought():
         originated = [(router.name, prefix) for router in inventory.routers for prefix in router.prefixes]
         outside = [(group.name, prefix) for group in peering.groups for prefix in group.prefixes]
     rests = [(group.name, REST) for group in peering.groups] if len(outside) > _MOST_COUNTED else []
     return CellSpace(
         sources=(
             *(router.name for router in inventory.routers),
-            *(entry(*each) for each in _entries(inventory, peering)),
+            *(entry(link.node, link.name) for link in _entries(inventory, peering)),
         ),
         destinations=tuple(originated + outside + rests),
         classes=tuple(traffic_class.name for traffic_class in intents.classes),
     )
 
 
-def _entries(inventory: Inventory, peering: Peering) -> list[tuple[str, str]]:
-    """Return routers and peering links by whose interface flow records tell what came in."""
-    return [(x.node, x.name) for x in peering.links if x.interface is not None and x.node in inventory.router]
+def _entries(inventory: Inventory, peering: Peering) -> list[PeeringLink]:
+    """Return the peering links by whose interface flow records tell what came in."""
+    return [link for link in peering.links if link.interface is not None and link.node in inventory.router]
 
 
 def expected_exporters(inventory: Inventory) -> frozenset[str]:
@@ -89,16 +76,16 @@ class Classifier:
         class_of_dscp = np.full(_DSCPS, len(intents.classes) - 1, np.int64)
         for row, traffic_class in reversed(list(enumerate(intents.classes))):
             class_of_dscp[sorted(traffic_class.dscp)] = row
-        core = [sorted(router.core_interfaces) for router in inventory.routers]
-        marked: list[list[tuple[int, int]]] = [[] for _ in inventory.routers]
-        for row, traffic_class in enumerate(intents.classes):
-            for router, number in traffic_class.interfaces:
-                if router in self._row:  # intents may be read anew before the inventory is
-                    marked[self._row[router]].append((number, row))
-        entering: list[list[tuple[int, int]]] = [[] for _ in inventory.routers]
-        for link in peering.links:
-            if link.interface is not None and link.node in inventory.router:
-                entering[self._row[link.node]].append((link.interface, self._row[entry(link.node, link.name)]))
+        core = [(router.name, number, 0) for router in inventory.routers for number in sorted(router.core_interfaces)]
+        marked = [
+            (router, number, row)
+            for row, traffic_class in enumerate(intents.classes)
+            for router, number in traffic_class.interfaces
+        ]
+        entering = [
+            (link.node, link.interface or 0, self._row[entry(link.node, link.name)])
+            for link in _entries(inventory, peering)
+        ]
         self.kernel = Classes(
             len(self.space.sources),
             len(self.space.destinations),
@@ -106,14 +93,9 @@ class Classifier:
             np.append(own, NONE),
             class_of_dscp,
             _class_to(prefixes, intents),
-            np.cumsum([0, *map(len, core)]),
-            np.array([number for numbers in core for number in numbers], np.uint64),
-            np.cumsum([0, *map(len, marked)]),
-            np.array([number for those in marked for number, _ in those], np.uint64),
-            np.array([row for those in marked for _, row in those], np.int64),
-            np.cumsum([0, *map(len, entering)]),
-            np.array([number for those in entering for number, _ in those], np.uint64),
-            np.array([row for those in entering for _, row in those], np.int64),
+            _by_router(inventory, core),
+            _by_router(inventory, marked),
+            _by_router(inventory, entering),
         )
 
     def counted(self) -> CountedPrefixes:
@@ -123,6 +105,23 @@ class Classifier:
     def source_row(self, router: str) -> int:
         """Row of a source; after the last one for a router that is none."""
         return self._row.get(router, len(self.space.sources))
+
+
+def _by_router(inventory: Inventory, interfaces: Iterable[tuple[str, int, int]]) -> Interfaces:
+    """Write (router, number, row) as kernels read them.
+
+    Those of a router that is none are left out: intents may be read anew before the inventory is.
+    """
+    of: dict[str, list[tuple[int, int]]] = {router.name: [] for router in inventory.routers}
+    for router, number, row in interfaces:
+        if router in of:
+            of[router].append((number, row))
+    told = [each for those in of.values() for each in those]
+    return Interfaces(
+        np.cumsum([0, *map(len, of.values())]),
+        np.array([number for number, _ in told], np.uint64),
+        np.array([row for _, row in told], np.int64),
+    )
 
 
 def _class_to(prefixes: Sequence[Prefix], intents: Intents) -> npt.NDArray[np.int8]:

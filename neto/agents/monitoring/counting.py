@@ -36,14 +36,24 @@ FAMILY, ROW = 1 << 62, 48  # of an unknown prefix's number: IPv6, and where its 
 MOST_OCTETS = float(1 << 46)  # in one record, sampling applied; more is no measurement (70 terabytes)
 
 
+class Interfaces(NamedTuple):
+    """Some interfaces of each router, and a row that each stands for.
+
+    start: (routers + 1,) where a router's begin. number: (interfaces,) ifIndex. row: (interfaces,).
+    """
+
+    start: Numbers
+    number: Unsigned
+    row: Numbers
+
+
 class Classes(NamedTuple):
-    """What a classifier knows: cells are (source, destination, class).
+    """What a classifier knows: cells are (source, destination, class). The first sources are the routers.
 
     own: (of the first destinations and one more,) row of the source that each is behind. class_of_dscp: (64,).
     class_to: (destinations,) class of what goes there whatever its code point, NONE: by that; (0,): always by that.
-    core: numbers of interfaces inside the WAN, those of a source that is a router from core_start (routers + 1,) on.
-    marked, marked_start likewise: interfaces where all that comes in is of a class, and marked_class which. entry,
-    entry_start, entry_row likewise: those of peering links, and the row of the source that each is.
+    core: interfaces inside the WAN. marked: those where all that comes in is of a class. entry: those of peering links,
+    with the source that each is.
     """
 
     sources: int
@@ -52,14 +62,9 @@ class Classes(NamedTuple):
     own: Numbers
     class_of_dscp: Numbers
     class_to: npt.NDArray[np.int8]
-    core_start: Numbers
-    core: Unsigned
-    marked_start: Numbers
-    marked: Unsigned
-    marked_class: Numbers
-    entry_start: Numbers
-    entry: Unsigned
-    entry_row: Numbers
+    core: Interfaces
+    marked: Interfaces
+    entry: Interfaces
 
 
 class Times(NamedTuple):
@@ -199,10 +204,10 @@ def _assign(  # noqa: C901, PLR0912, PLR0915  one pass: what becomes of a record
     peer, octets, sampling, dscp = columns.peer, columns.octets, columns.sampling, columns.dscp
     in_if, egress, family, dst4, dst6 = columns.in_if, columns.egress, columns.family, columns.dst4, columns.dst6
     own, class_of_dscp, class_to = classes.own, classes.class_of_dscp, classes.class_to
-    core_start, core = classes.core_start, classes.core
-    marked_start, marked, marked_class = classes.marked_start, classes.marked, classes.marked_class
+    core_start, core = classes.core.start, classes.core.number
+    marked_start, marked, marked_class = classes.marked.start, classes.marked.number, classes.marked.row
     rows, destinations, kinds = classes.sources, classes.destinations, classes.classes
-    entry_start, entry, entry_row = classes.entry_start, classes.entry, classes.entry_row
+    entry_start, entry, entry_row = classes.entry.start, classes.entry.number, classes.entry.row
     account, unknown, unknown_octets = sums.account, sums.unknown, sums.unknown_octets
     enters = len(entry) > 0
     owned, rules, marks, cells = len(own) - 1, len(class_to) > 0, len(marked) > 0, rows * destinations * kinds

@@ -179,8 +179,8 @@ class FlowAggregator:
         ahead of ours.
         """
         assert self._oldest is not None  # noqa: S101 heard() opened it
-        window = now // self._window_s
-        if window != self._last_counted // self._window_s or not 0 <= now - self._counts_since < _SETTLED_S:
+        counted_in = self.window_of(self._last_counted)
+        if self.window_of(now) != counted_in or not 0 <= now - self._counts_since < _SETTLED_S:
             self._settle()
             self._counts_since = now
         self._last_counted = now
@@ -208,8 +208,8 @@ class FlowAggregator:
 
     def roll(self, now: float) -> None:
         """Close the windows that are due at `now` (unix seconds)."""
-        newest = int(now // self._window_s)
-        if newest != self._last_counted // self._window_s:
+        newest = self.window_of(now)
+        if newest != self.window_of(self._last_counted):
             self._settle()
         if self._oldest is None:
             begun = now - newest * self._window_s
@@ -280,7 +280,9 @@ class FlowAggregator:
         account.before += octets[BEFORE]
         account.late += octets[LATE]
         self._open_octets += octets[MATCHED] + octets[UNKNOWN]
-        self._learn(self._by_age, int(self._last_counted // self._window_s), self._last_counted)
+        ages = np.flatnonzero(self._by_age)  # those at the end of our reach are not waited for
+        ended = (self.window_of(self._last_counted) - ages + 1) * self._window_s
+        self._lag.told(self._last_counted - ended, self._by_age[ages])
         self._octets[:], self._by_age[:], self._implausible[:] = 0, 0, 0.0
 
     def _new_tally(self) -> Tally:
@@ -292,11 +294,6 @@ class FlowAggregator:
             *(self._octets, self._implausible, self._by_age, counted.folded, counted.tail),
             *(unknown.numbers, unknown.octets),
         )
-
-    def _learn(self, by_age: Numbers, newest: int, now: float) -> None:
-        """Learn from octets by window how late they are told; those at the end of our reach are not waited for."""
-        ages = np.flatnonzero(by_age)
-        self._lag.told(now - (newest - ages + 1) * self._window_s, by_age[ages])
 
     def _close(self, window: int) -> None:
         self._settle()

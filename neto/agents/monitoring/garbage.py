@@ -7,6 +7,8 @@ tables are told; when they are, what is there is taken out of later passes. It i
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _NEVER = 1 << 30  # passes over the younger objects between two over all
 
@@ -26,3 +28,15 @@ class Garbage:
             gc.set_threshold(*self._usual)
             self._usual = None
             gc.freeze()
+
+
+@contextmanager
+def none_sought() -> Iterator[None]:
+    """Look for none while a million things are made: it would be most of the work, and there is none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
