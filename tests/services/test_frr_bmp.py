@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+from frr import Bgpd, needed
 
 from neto.agents.monitoring.bmp import BmpAgent
 from neto.agents.monitoring.exits import copy, route_table
 from neto.agents.monitoring.rib import Rib
 from neto.model.peering import PeeringLink
 
-BGPD = Path("/usr/lib/frr/bgpd")
 PORT, BMP_PORT = 17970, 17975
 BORDER, ISP_A, ISP_B, INSIDE = (f"127.0.9.{number}" for number in (31, 32, 33, 34))
 FAMILIES = ("ipv4", "ipv6")
@@ -112,26 +110,8 @@ def speaker(name, asn, own_address, routes, policy=""):
     return configuration(name, asn, f"10.9.0.{number}", policy + out, neighbor(BORDER, 65000, own_address), families)
 
 
-class Bgpd:
-    """bgpd without root, zebra or kernel routes."""
-
-    def __init__(self, directory, address, text):
-        self.directory = directory
-        directory.mkdir()
-        (directory / "bgpd.conf").write_text(text)
-        self.process = subprocess.Popen(
-            [
-                *(BGPD, "-M", "bmp", "-S", "-n", "-Z", "-p", str(PORT), "-l", address, "-P", "0"),
-                *("-f", directory / "bgpd.conf", "-i", directory / "pid", "--vty_socket", directory),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def vtysh(self, *commands):
-        words = [word for command in commands for word in ("-c", command)]
-        command = ["vtysh", "--vty_socket", str(self.directory), "-d", "bgpd", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+class Router(Bgpd):
+    """A bgpd, and what it shows."""
 
     def best(self):
         """AS path, next hop, local preference, MED, origin and communities of the best path, by prefix."""
@@ -143,10 +123,6 @@ class Bgpd:
                     if path.get("bestpath", {}).get("overall"):
                         told[prefix] = as_told(path)
         return told
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def as_told(path):
@@ -168,10 +144,12 @@ class World:
 
     def __init__(self, agent, directory):
         self.agent, self.rib = agent, agent.rib
-        self.border = Bgpd(directory / "border", BORDER, border())
-        self.a = Bgpd(directory / "a", ISP_A, speaker("a", 64501, ISP_A, A_ROUTES))
-        self.b = Bgpd(directory / "b", ISP_B, speaker("b", 4200000002, ISP_B, B_ROUTES, PREPEND))
-        self.inside = Bgpd(directory / "inside", INSIDE, speaker("inside", 65000, INSIDE, INSIDE_ROUTES, INJECT))
+        self.border = Router(directory / "border", BORDER, PORT, border(), "bmp")
+        self.a = Router(directory / "a", ISP_A, PORT, speaker("a", 64501, ISP_A, A_ROUTES), "bmp")
+        self.b = Router(directory / "b", ISP_B, PORT, speaker("b", 4200000002, ISP_B, B_ROUTES, PREPEND), "bmp")
+        self.inside = Router(
+            directory / "inside", INSIDE, PORT, speaker("inside", 65000, INSIDE, INSIDE_ROUTES, INJECT), "bmp"
+        )
 
     def table(self):
         links = [PeeringLink(name, "border", name, 1.0, peer_address=x) for name, x in (("a", ISP_A), ("b", ISP_B))]
@@ -198,10 +176,7 @@ class World:
 
 @pytest.fixture
 def _frr():
-    if not BGPD.exists():
-        if os.environ.get("NETO_REQUIRE_SERVICES"):
-            pytest.fail("FRR is not installed")
-        pytest.skip("FRR is not installed: apt-get install --no-install-recommends frr")
+    needed()
 
 
 @pytest.fixture

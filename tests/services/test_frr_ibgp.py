@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import subprocess
 import tempfile
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from frr import Bgpd, needed
 
 from neto.agents.exabgp import ExaBgp
 from neto.agents.monitoring.exits import copy, route_table
@@ -24,8 +23,6 @@ from neto.model.peering import PeeringLink
 from neto.model.sr import Route, RouteKey
 from neto.wire.exabgp import ExaBgpConfig, Family, Neighbor, announce, communities, withdraw
 
-BGPD = Path("/usr/lib/frr/bgpd")
-INSTALLED = BGPD.exists()
 PORT = 17985
 ASN = 4200000000
 BORDER, ISP_A, ISP_B = (f"127.0.9.{number}" for number in (41, 42, 43))
@@ -77,26 +74,8 @@ def isp(name, asn, own, far, routes):
     )
 
 
-class Bgpd:
-    """bgpd without root, zebra or kernel routes."""
-
-    def __init__(self, directory, address, text):
-        self.directory = directory
-        directory.mkdir()
-        (directory / "bgpd.conf").write_text(text)
-        self.process = subprocess.Popen(
-            [
-                *(BGPD, "-S", "-n", "-Z", "-p", str(PORT), "-l", address, "-P", "0"),
-                *("-f", directory / "bgpd.conf", "-i", directory / "pid", "--vty_socket", directory),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def vtysh(self, *commands):
-        words = [word for command in commands for word in ("-c", command)]
-        command = ["vtysh", "--vty_socket", str(self.directory), "-d", "bgpd", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+class Router(Bgpd):
+    """A bgpd, and what it shows."""
 
     def paths(self):
         """All paths that are not ours: prefix, AS path, next hop."""
@@ -113,10 +92,6 @@ class Bgpd:
         paths = json.loads(self.vtysh(f"show bgp ipv4 unicast {prefix} json") or "{}").get("paths", [])
         return any(path.get("bestpath", {}).get("overall") and path.get("locPrf") == 1000 for path in paths)
 
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
 
 class World:
     """A border with two ISPs, exabgp, and the agent that hears the border."""
@@ -128,9 +103,9 @@ class World:
         neighbor = Neighbor(BORDER, PORT, frozenset({Family.IPV4_UNICAST}), add_path=True)
         config = ExaBgpConfig(ASN, "10.0.0.9", "127.0.0.1", (neighbor,))
         self.exabgp = ExaBgp(config, directory / "exabgp", self.agent.take, room=self.agent.room)
-        self.border = Bgpd(directory / "border", BORDER, border(add_path))
-        self.a = Bgpd(directory / "a", ISP_A, isp("a", 64501, ISP_A, FAR_A, A_ROUTES))
-        self.b = Bgpd(directory / "b", ISP_B, isp("b", 4200000002, ISP_B, FAR_B, B_ROUTES))
+        self.border = Router(directory / "border", BORDER, PORT, border(add_path))
+        self.a = Router(directory / "a", ISP_A, PORT, isp("a", 64501, ISP_A, FAR_A, A_ROUTES))
+        self.b = Router(directory / "b", ISP_B, PORT, isp("b", 4200000002, ISP_B, FAR_B, B_ROUTES))
 
     def nudge(self):
         self.nudges += 1
@@ -165,10 +140,7 @@ class World:
 
 @contextlib.asynccontextmanager
 async def running(**how):
-    if not INSTALLED:
-        if os.environ.get("NETO_REQUIRE_SERVICES"):
-            pytest.fail("FRR is not installed")
-        pytest.skip("FRR is not installed: apt-get install --no-install-recommends frr")
+    needed()
     with tempfile.TemporaryDirectory(prefix="neto-frr-") as directory:  # a vty socket's path must be short
         world = World(Path(directory), **how)
         tasks = [asyncio.create_task(each.run()) for each in (world.exabgp, world.agent)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from frr import BGPD, needed
 
-BGPD = Path("/usr/lib/frr/bgpd")
 PORT = 17960
 DAEMON = Path(__file__).parents[1] / "agents" / "daemon.py"
 CONFIGURATION = """
@@ -78,10 +77,7 @@ def wait_until(holds) -> None:
 
 @pytest.fixture
 def frr():
-    if not BGPD.exists():
-        if os.environ.get("NETO_REQUIRE_SERVICES"):
-            pytest.fail("FRR is not installed")
-        pytest.skip("FRR is not installed: apt-get install --no-install-recommends frr")
+    needed()
     with tempfile.TemporaryDirectory(prefix="neto-frr-") as directory:  # a vty socket's path must be short
         frr = Frr(Path(directory))
         yield frr
