@@ -20,6 +20,7 @@ from ipaddress import IPv6Address, ip_address
 import structlog
 
 from neto.agents.monitoring.rib import Rib
+from neto.agents.monitoring.rib_clock import keep_time
 from neto.errors import WireError
 from neto.wire.bgp import UpdateReader
 from neto.wire.bmp import (
@@ -36,7 +37,6 @@ from neto.wire.bmp import (
 _PIECE = 1 << 16  # octets read at once
 _SLICE_S = 0.004  # of reading, then everybody else has a turn
 _FEW = 16  # messages between two looks at how long it has taken
-_PERIOD_S = 1.0  # between two looks at the clock
 _MOST_MALFORMED = 100  # messages of a session, then it ends: the router tells everything anew
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # BMP has none of its own
 _QUIET_S = 60.0  # between two lines of the log about one stranger
@@ -98,7 +98,7 @@ class BmpAgent:
         _log.info("bmp.listening", address=address, port=port)
         try:
             async with server, asyncio.TaskGroup() as work:
-                work.create_task(self._tick(), name="bmp clock")
+                work.create_task(keep_time(self.rib, self._on_change), name="bmp clock")
                 while True:
                     self._admit(work, *await arrived.get())
         finally:
@@ -208,14 +208,6 @@ class BmpAgent:
                 _log.info("bmp.begins", border=border, name=message.name, description=message.description)
             case _:
                 self._counters["passed_over"] += 1
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_PERIOD_S)
-            before = self.rib.changes
-            self.rib.tick(time.monotonic())
-            if self.rib.changes != before:
-                self._on_change()
 
     def _say(self, event: str, peer: str) -> None:
         """Log one line about a stranger, and no more for a while."""

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from neto.agents.monitoring.rib import Rib
+from neto.agents.monitoring.rib_clock import keep_time
 from neto.errors import WireError
 from neto.wire.bgp import AddPath, Family, Open, UpdateReader, decode_open
 from neto.wire.bmp import Peer, PeerKind
 from neto.wire.exabgp import Event, PeerDown, PeerUp, RawOpen, RawUpdate
 
-_PERIOD_S = 1.0  # between two looks at the clock
 _SLICE_S = 0.005  # of reading, then everybody else has a turn
 _MOST_BEHIND = 32 << 20  # octets that wait to be read
 
@@ -107,7 +107,7 @@ class IbgpAgent:
     async def run(self) -> None:
         """Read what comes, until cancelled."""
         async with asyncio.TaskGroup() as work:
-            work.create_task(self._tick(), name="ibgp clock")
+            work.create_task(keep_time(self.rib, self._on_change), name="ibgp clock")
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -179,11 +179,3 @@ class IbgpAgent:
         self.rib.update(session.teller.name, peer, None, update, time.monotonic())
         if update.ends:
             self._on_change()
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(_PERIOD_S)
-            before = self.rib.changes
-            self.rib.tick(time.monotonic())
-            if self.rib.changes != before:
-                self._on_change()
