@@ -109,7 +109,7 @@ def spend(instance, _limit_s):
     ends = time.process_time() + 0.02
     while time.process_time() < ends:
         pass
-    time.sleep(0.02)
+    time.sleep(0.2)
     return instance.demand_mbps
 
 
@@ -126,8 +126,8 @@ def test_a_run_in_a_process_of_its_own_brings_back_the_answer_and_its_cost(data)
     cost = measure(spend, instance, 5.0)
     assert cost.status == "done"
     assert cost.flow_mbps == pytest.approx(instance.demand_mbps)
-    assert 0.02 <= cost.cpu_s <= cost.seconds
-    assert cost.seconds >= 0.02 + 0.01  # what it sleeps, and some of what it works: clocks differ
+    assert cost.cpu_s >= 0.02
+    assert cost.seconds >= 0.2  # what it sleeps: how the two clocks stand to one another is the machine's affair
     assert cost.peak_mb > 10
 
 
