@@ -120,7 +120,7 @@ class Leader:
             quiet_s=settings.bgpls.quiet_s,
         )
         self._netflow = demand_source(config, self.term.epoch)
-        self._borders = borders(config, lambda: self._nudge("routes"))
+        self._borders = borders(config, lambda: self._nudge("borders and probes"))
         community = f"{settings.bgp.asn}:{settings.bgp.community}"
         self._devices = DeviceAgents(config.inventory.routers, ssh_settings(config), community)
         self._exabgp = ExaBgp(

@@ -45,7 +45,7 @@ class Sources:
 class Borders:
     """Listens to borders and probes. Inert until `run`.
 
-    on_change: called when a border says something that should be decided on soon.
+    on_change: called when a border or a probe says something that should be decided on soon.
     """
 
     def __init__(self, sources: Sources, listed: Peering, on_change: Callable[[], None]) -> None:
@@ -91,6 +91,7 @@ class Borders:
         self._samples = LatencyTable(
             listed,
             LatencyRules(latency.max_age_s, latency.min_samples, latency.closing_loss / 100, latency.closing_samples),
+            on_change,
         )
         self._probes = Probes(self._samples)
         self._asked = [Prometheus(prometheus.source(each), self._samples) for each in latency.prometheus]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from neto.model.latency import LatencyEstimate
@@ -103,14 +103,21 @@ class LatencySamples:
 
 
 class LatencyTable:
-    """The newest samples of every group behind every peering link."""
+    """The newest samples of every group behind every peering link.
 
-    def __init__(self, peering: Peering, rules: LatencyRules | None = None) -> None:
+    on_lost: called when samples begin to say that a link loses what is sent to a group, or to a part of it.
+    """
+
+    def __init__(
+        self, peering: Peering, rules: LatencyRules | None = None, on_lost: Callable[[], None] | None = None
+    ) -> None:
         names = ("accepted", "future", "old", "unknown_link", "unknown_prefix", "unknown_vantage", "repeated")
         self.counters: Counter[str] = Counter(dict.fromkeys((*names, "malformed", "refused"), 0))
         self._rules = rules or LatencyRules()
         self._samples: dict[tuple[str, str], deque[Sample]] = {}
         self._newest: dict[tuple[str, Prefix], tuple[Sample, ...]] = {}  # of each prefix, to tell which one is lost
+        self._on_lost = on_lost
+        self._lost: dict[tuple[str, str], set[Prefix]] = {}  # by link and group, as `on_lost` has it
         self.reload(peering)
 
     def reload(self, peering: Peering) -> None:
@@ -129,6 +136,7 @@ class LatencyTable:
             for (link, prefix), told in self._newest.items()
             if link in self._border and prefix in self._group
         }
+        self._lost.clear()
 
     def add(self, samples: Iterable[Sample], now: float) -> Counter[str]:
         """Take samples that came at `now` (unix seconds); what is not to be believed is counted and left out.
@@ -158,8 +166,17 @@ class LatencyTable:
 
     def _keep(self, sample: Sample, prefix: Prefix) -> None:
         """Count a sample among the newest of its prefix, if it is."""
-        told = sorted((*self._newest.get((sample.peering_link, prefix), ()), sample), key=lambda each: each.ts)
-        self._newest[sample.peering_link, prefix] = tuple(told[-self._rules.closing_samples :])
+        rules, link = self._rules, sample.peering_link
+        told = sorted((*self._newest.get((link, prefix), ()), sample), key=lambda each: each.ts)
+        newest = self._newest[link, prefix] = tuple(told[-rules.closing_samples :])
+        lost = self._lost.setdefault((link, self._group[prefix]), set())
+        if any(each.loss < rules.closing_loss for each in newest):
+            lost.discard(prefix)
+        elif len(newest) == rules.closing_samples:
+            begins = not lost
+            lost.add(prefix)
+            if begins and self._on_lost is not None:
+                self._on_lost()
 
     def _doubt(self, sample: Sample, prefix: Prefix | None, now: float) -> str:
         """Say why a sample is not to be believed; "" when it is."""

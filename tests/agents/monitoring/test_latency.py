@@ -193,6 +193,29 @@ def test_what_one_link_loses_of_a_group_is_told_prefix_by_prefix(fra, lon, faili
     assert table([*seen("fra-a", *fra), *seen("lon-a", *lon)]).copy().failing(NOW) == failing
 
 
+def test_that_a_group_begins_to_be_lost_is_said_once_and_again_when_it_was_not():
+    said = []
+    told = LatencyTable(PEERING, on_lost=lambda: said.append(told.copy().failing(NOW)))
+    away = [sample(age_s=100, link="lon-a", vantage="lon1", prefix=str(each)) for each in PEERING.groups[0].prefixes]
+    told.add(away, NOW)
+
+    def lose(*ages_s, prefix="192.0.2.0/24"):
+        told.add([sample(loss=1.0, age_s=age_s, prefix=prefix) for age_s in ages_s], NOW)
+
+    lose(90, 89)
+    assert said == []
+    lose(88)
+    assert said == [{("fra-a", "eu"): 1.0}]
+    lose(87, 86)
+    lose(85, 84, 83, prefix="2001:db8::/32")
+    assert len(said) == 1
+    told.add([sample(age_s=82), sample(age_s=82, prefix="2001:db8::/32")], NOW)
+    lose(81, 80)
+    assert len(said) == 1
+    lose(79)
+    assert len(said) == 2
+
+
 def test_how_much_is_lost_and_how_often_is_a_rule():
     other = seen("lon-a", (), (P,))
     some = [sample(loss=0.3, age_s=at) for at in range(1, 3)]
