@@ -14,6 +14,7 @@ from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 Whole = int | np.int64  # what kernels count with
+nth = np.uint64  # for an index that is not below zero: then a kernel does not ask whether it counts from the end
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 

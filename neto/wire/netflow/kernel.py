@@ -6,12 +6,12 @@ other it stops, and says so: the decoder of single packets reads that one, and t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from neto.jit import Whole, compiled, eight_octets
+from neto.jit import Whole, compiled, eight_octets, nth
 from neto.wire.netflow import plans as p
 from neto.wire.netflow import sequence
 from neto.wire.netflow.plans import Plans
@@ -23,6 +23,7 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
+Column = npt.NDArray[Any]  # of any of these, or of others
 
 # Why the kernel stopped.
 AT_END, AT_OTHER, AT_UNRESOLVED, FULL = range(4)
@@ -335,65 +336,77 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
             alike = streams_interval[row]
             if version == V5:
                 asks, alike = False, float(_number(packet, 22, 2) & np.uint64(0x3FFF))
-            interval = alike
             for place in range(p.PLACES):
                 stands[place] = size[place, 0]
-            wide_octets, wide_tos, wide_in_if = size[p.OCTETS, 1], size[p.TOS, 1], size[p.IN_IF, 1]
-            wide_direction, wide_dst4, wide_dst6 = size[p.DIRECTION, 1], size[p.DST4, 1], size[p.DST6, 1]
-            wide_start, wide_end, wide_init = size[p.START, 1], size[p.END, 1], size[p.INIT_MS, 1]
-            starts_in, ends_in, tos_shift, told_family = told_as[0], told_as[1], np.uint64(told_as[2]), told_as[3]
-            told = 0
-            for _ in range(sets[which, RECORDS]):
-                base, after = where, where + plans_length[layout]
+            starts_in, ends_in, tos_shift, told_family = told_as[0], told_as[1], told_as[2], told_as[3]
+            octets = np.int64(plans_length[layout])
+            told, left = 0, sets[which, RECORDS]
+            while left:
+                base, records = where, left  # of fixed lengths all are read at once, column by column
                 if fields:
-                    base, after = 0, where
+                    base, records = 0, 1
                     for field in range(fields):
-                        field_at[field] = after
-                        after = _after(packet, after, plans_field[begin + field], sets[which, TO])
+                        field_at[field] = where
+                        where = _after(packet, where, plans_field[begin + field], sets[which, TO])
                     for place in range(p.PLACES):
                         stands[place] = field_at[size[place, 0]]
-                to_peer[filled], to_domain[filled] = peer, domain_row
-                to_octets[filled] = _number(packet, base + stands[p.OCTETS], wide_octets)
-                tos = _number(packet, base + stands[p.TOS], wide_tos)
-                to_dscp[filled] = np.uint8(tos >> tos_shift)
-                to_in_if[filled] = _number(packet, base + stands[p.IN_IF], wide_in_if)
-                direction = _number(packet, base + stands[p.DIRECTION], wide_direction)
-                to_egress[filled] = direction == np.uint64(1)
-                family = told_family
-                if family == p.EITHER:
-                    family = _family(packet, base, stands, size)
-                to_family[filled] = family
-                to_dst4[filled] = np.uint32(_number(packet, base + stands[p.DST4], wide_dst4))
-                if wide_dst6:
-                    to_dst6[filled, 0] = eight_octets(packet, base + stands[p.DST6])
-                    to_dst6[filled, 1] = eight_octets(packet, base + stands[p.DST6] + 8)
-                elif family == _V6:
-                    to_dst6[filled, 0], to_dst6[filled, 1] = np.uint64(0), np.uint64(0)
-                begun = _number(packet, base + stands[p.START], wide_start)
-                ended = _number(packet, base + stands[p.END], wide_end)
-                start_in, end_in = starts_in, ends_in
-                if wide_init:  # uptime is told with when it began: milliseconds then
-                    init_ms = _number(packet, base + stands[p.INIT_MS], wide_init)
-                    if start_in == p.UPTIME:
-                        begun, start_in = begun + init_ms, p.MILLISECONDS
-                    if end_in == p.UPTIME:
-                        ended, end_in = ended + init_ms, p.MILLISECONDS
-                to_start[filled] = _seconds(begun, start_in, export_s, uptime_ms, boot_s)
-                to_end[filled] = _seconds(ended, end_in, export_s, uptime_ms, boot_s)
+                upto = filled + records
+                _fill(to_peer, peer, filled, upto)
+                _fill(to_domain, domain_row, filled, upto)
+                _fill(to_family, told_family, filled, upto)
+                if told_family == p.EITHER:
+                    for each in range(records):
+                        to_family[filled + each] = _family(packet, base + each * octets, stands, size)
+                at, wide = base + stands[p.OCTETS], size[p.OCTETS, 1]
+                _read_numbers(packet, at, octets, wide, 0, to_octets, filled, upto)
+                at, wide = base + stands[p.TOS], size[p.TOS, 1]
+                _read_numbers(packet, at, octets, wide, tos_shift, to_dscp, filled, upto)
+                at, wide = base + stands[p.IN_IF], size[p.IN_IF, 1]
+                _read_numbers(packet, at, octets, wide, 0, to_in_if, filled, upto)
+                at, wide = base + stands[p.DST4], size[p.DST4, 1]
+                _read_numbers(packet, at, octets, wide, 0, to_dst4, filled, upto)
+                at, wide = base + stands[p.DIRECTION], size[p.DIRECTION, 1]
+                if wide:
+                    for each in range(filled, upto):
+                        to_egress[nth(each)] = _number(packet, at, wide) == np.uint64(1)
+                        at += octets
+                else:
+                    _fill(to_egress, False, filled, upto)
+                at = base + stands[p.DST6]
+                if size[p.DST6, 1]:
+                    for each in range(filled, upto):
+                        to_dst6[nth(each), 0], to_dst6[nth(each), 1] = (
+                            eight_octets(packet, at),
+                            eight_octets(packet, at + 8),
+                        )
+                        at += octets
+                elif told_family in (_V6, p.EITHER):
+                    for each in range(filled, upto):
+                        to_dst6[nth(each), 0], to_dst6[nth(each), 1] = np.uint64(0), np.uint64(0)
+                clock = export_s, uptime_ms, boot_s, base + stands[p.INIT_MS], size[p.INIT_MS, 1]
+                at, wide = base + stands[p.START], size[p.START, 1]
+                _read_times(packet, at, octets, wide, starts_in, clock, to_start, filled, upto)
+                at, wide = base + stands[p.END], size[p.END, 1]
+                _read_times(packet, at, octets, wide, ends_in, clock, to_end, filled, upto)
                 if asks:
-                    interval = _own_interval(packet, base, stands, size, bits, bits4) if told_as[4] else 0.0
-                    if interval == 0.0 and samplers_end > samplers_begin:
-                        named = _number(packet, base + stands[p.SAMPLER], size[p.SAMPLER, 1])
-                        interval = _of_number(numbers, intervals, samplers_begin, samplers_end, named)
-                    if interval == 0.0 and interfaces_end > interfaces_begin:
-                        named = _number(packet, base + stands[p.INTERFACE], size[p.INTERFACE, 1])
-                        interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
-                    if interval == 0.0:
-                        interval = alike
-                told += interval > 0.0
-                to_sampling[filled] = max(interval, 1.0)
-                filled += 1
-                where = after
+                    for each in range(records):
+                        at = base + each * octets
+                        interval = _own_interval(packet, at, stands, size, bits, bits4) if told_as[4] else 0.0
+                        if interval == 0.0 and samplers_end > samplers_begin:
+                            named = _number(packet, at + stands[p.SAMPLER], size[p.SAMPLER, 1])
+                            interval = _of_number(numbers, intervals, samplers_begin, samplers_end, named)
+                        if interval == 0.0 and interfaces_end > interfaces_begin:
+                            named = _number(packet, at + stands[p.INTERFACE], size[p.INTERFACE, 1])
+                            interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
+                        if interval == 0.0:
+                            interval = alike
+                        told += interval > 0.0
+                        to_sampling[filled + each] = max(interval, 1.0)
+                else:
+                    _fill(to_sampling, max(alike, 1.0), filled, upto)
+                    told += records if alike > 0.0 else 0
+                filled = upto
+                left -= records
             heard[peer, TOLD] += told
             heard[peer, NOT_TOLD] += sets[which, RECORDS] - told
         # The message as a whole.
@@ -499,24 +512,75 @@ def _family(packet: Octets, base: int, stands: Int64s, size: Int32s) -> int:
 
 
 @compiled
-def _seconds(  # noqa: PLR0911  one for each unit
-    value: np.uint64, unit: int, export_s: float, uptime_ms: int, boot_s: float
-) -> float:
-    """Unix seconds of start or end; NaN: not told. uptime_ms: of the exporter at export, -1 when it does not tell."""
-    if unit == p.MILLISECONDS:
-        return float(value) / 1e3
-    if unit == p.UPTIME:
-        if uptime_ms < 0:
-            return boot_s + float(value) / 1e3
-        age_ms = (uptime_ms - np.int64(value) + _HALF) % _WRAP - _HALF
-        return export_s - float(age_ms) / 1e3
+def _fill(to: Column, value: Whole | float, begin: int, end: int) -> None:
+    for row in range(begin, end):
+        to[nth(row)] = value
+
+
+@compiled
+def _read_numbers(
+    packet: Octets, at: Whole, step: Whole, octets: Whole, shift: int, to: Column, begin: int, end: int
+) -> None:
+    """Read an unsigned number of 0 to 8 octets of each record, `step` octets apart, less its last `shift` bits."""
+    right, kept = np.uint64(0), np.uint64(0)  # of no octets nothing is kept
+    if octets:
+        right, kept = np.uint64(64 - 8 * octets + shift), ~kept
+    for row in range(begin, end):
+        to[nth(row)] = (eight_octets(packet, at) >> right) & kept
+        at += step
+
+
+@compiled
+def _read_times(  # noqa: C901, PLR0912  one branch for each unit
+    packet: Octets,
+    at: Whole,
+    step: Whole,
+    octets: Whole,
+    unit: int,
+    clock: tuple[float, int, float, Whole, int],
+    to: Floats,
+    begin: int,
+    end: int,
+) -> None:
+    """Read the start or end of each record as unix seconds, NaN where it is not told, as `_read_numbers` does.
+
+    clock: of the exporter: time and uptime, -1 when it does not tell that, at export, and when uptime began; and where
+    its first record tells when uptime began, in milliseconds, and the octets of that.
+    """
+    export_s, uptime_ms, boot_s, init, init_octets = clock
+    ages = unit == p.UPTIME and not init_octets and uptime_ms >= 0
+    since, parts = 0.0, 1e3  # seconds = since + number / parts
     if unit == p.NTP:
-        return float(value) / _WRAP - _NTP_TO_UNIX_S
-    if unit == p.SECONDS:
-        return float(value)
-    if unit == p.BEFORE_EXPORT:
-        return export_s - float(value) / 1e6
-    return np.nan
+        since, parts = -_NTP_TO_UNIX_S, _WRAP
+    elif unit == p.SECONDS:
+        parts = 1.0
+    elif unit == p.BEFORE_EXPORT:
+        since, parts = export_s, -1e6
+    elif ages:
+        since, parts = export_s, -1e3
+    elif unit == p.UPTIME and not init_octets:
+        since = boot_s
+    elif unit == p.NO_TIME:
+        since = np.nan
+    right, kept = np.uint64(0), np.uint64(0)  # of no octets nothing is kept
+    if octets:
+        right, kept = np.uint64(64 - 8 * octets), ~kept
+    if ages:
+        for row in range(begin, end):
+            age_ms = (uptime_ms - np.int64((eight_octets(packet, at) >> right) & kept) + _HALF) % _WRAP - _HALF
+            to[nth(row)] = since + float(age_ms) / parts
+            at += step
+    elif unit == p.UPTIME and init_octets:
+        init_right = np.uint64(64 - 8 * init_octets)
+        for row in range(begin, end):
+            told = ((eight_octets(packet, at) >> right) & kept) + (eight_octets(packet, init) >> init_right)
+            to[nth(row)] = float(told) / parts
+            at += step
+            init += step
+    else:
+        for row in range(begin, end):
+            to[nth(row)] = since + float((eight_octets(packet, at) >> right) & kept) / parts
+            at += step
 
 
 @compiled
