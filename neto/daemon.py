@@ -247,7 +247,7 @@ class Leader:
                 self.config.intents,
                 concurrency=scheduler.concurrency,
                 per_site=scheduler.per_site,
-                vet=listed(self.config.inventory, self.config.peering),
+                vet=listed(self.config.inventory, self.config.peering, self.config.settings.bgp.asn),
                 max_moves=safety.max_moves,
             ),
             deadline_s=scheduler.deadline_s,

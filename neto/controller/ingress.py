@@ -7,23 +7,16 @@ is made less attractive on one link stays announced there, and on another link t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+
+from neto.model.announcement import Change
 
 Mbps = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 _SLACK = 1e-9  # of a limit, by which rounding may exceed it
-
-
-class Change(StrEnum):
-    """How an announcement is made less attractive, the surest first."""
-
-    COMMUNITY = "community"  # the ISP lowers its own preference
-    MED = "med"  # tells apart links of one ISP (RFC 4271 §9.1.2.2)
-    PREPEND = "prepend"  # an unknown share follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,21 @@ import numpy as np
 
 from neto.controller.forwarding import Forwarding
 from neto.model.demand import PrefixDemand
-from neto.model.plan import Move, PolicyMove, RouteMove
+from neto.model.plan import AnnouncementMove, Move, PolicyMove, RouteMove
 from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, SrPolicy
 from neto.model.topology import Mbps
 
 
 def after_moves(state: ForwardingState, moves: Iterable[Move]) -> ForwardingState:
     """Return the state once all these moves are done."""
-    policies, routes = dict(state.policies), dict(state.routes)
+    policies, routes, announcements = dict(state.policies), dict(state.routes), dict(state.announcements)
     for move in moves:
-        if isinstance(move, RouteMove):
+        if isinstance(move, AnnouncementMove):
+            if move.adjustment is None:
+                announcements.pop(move.key, None)
+            else:
+                announcements[move.key] = move.adjustment
+        elif isinstance(move, RouteMove):
             if move.route is None:
                 routes.pop(move.key, None)
             else:
@@ -32,15 +37,15 @@ def after_moves(state: ForwardingState, moves: Iterable[Move]) -> ForwardingStat
             policies.pop(move.key, None)
         else:
             policies[move.key] = move.policy
-    return ForwardingState(policies, routes)
+    return ForwardingState(policies, routes, announcements)
 
 
 def step_peak(
     forwarding: Forwarding, state: ForwardingState, moves: Sequence[Move], demand: Sequence[PrefixDemand]
 ) -> Mbps:
     """(classes, links) highest Mbit/s of the traffic down to each class while these moves happen in any order."""
-    moved = {move.key: move for move in moves}
-    heads = {move.key.headend for move in moves}
+    moved = {move.key: move for move in moves if not isinstance(move, AnnouncementMove)}
+    heads = {key.headend for key in moved}
     near = by_headend(state, heads)
     still = []
     groups: dict[tuple[PolicyKey | RouteKey, ...], list[PrefixDemand]] = {}

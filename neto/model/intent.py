@@ -41,6 +41,7 @@ class Ingress(StrEnum):
 
     OFF = "off"
     ADVISE = "advise"  # people are told which announcements to make less attractive
+    APPLY = "apply"  # they are made so, one at a time, and back
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from neto.model.announcement import Adjustment, AnnouncementKey
 from neto.model.sr import PolicyKey, Route, RouteKey, SrPolicy
 
 
@@ -15,6 +16,7 @@ class MoveKind(StrEnum):
     REPLACE_POLICY = "replace-policy"  # atomic on its head-end
     ROUTE = "route"  # announce, change or withdraw
     REMOVE_POLICY = "remove-policy"  # nothing is steered into it any more
+    ANNOUNCEMENT = "announcement"  # what a neighbour is told; no load that leaves depends on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,16 @@ class RouteMove:
     kind: MoveKind = MoveKind.ROUTE
 
 
-Move = PolicyMove | RouteMove
+@dataclass(frozen=True, slots=True)
+class AnnouncementMove:
+    """Bring one announcement to `adjustment`; None leaves it as the operator has it. Never in a step with others."""
+
+    key: AnnouncementKey
+    adjustment: Adjustment | None
+    kind: MoveKind = MoveKind.ANNOUNCEMENT
+
+
+Move = PolicyMove | RouteMove | AnnouncementMove
 
 
 @dataclass(frozen=True, slots=True)

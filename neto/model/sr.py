@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from neto.model.announcement import Adjustment, AnnouncementKey
 from neto.model.peering import Prefix
 
 
@@ -84,3 +85,4 @@ class ForwardingState:
 
     policies: Mapping[PolicyKey, SrPolicy] = field(default_factory=dict)
     routes: Mapping[RouteKey, Route] = field(default_factory=dict)
+    announcements: Mapping[AnnouncementKey, Adjustment] = field(default_factory=dict)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from neto.controller.ingress import Advice, Change, advise
+from neto.controller.ingress import Advice, advise
+from neto.model.announcement import Change
 from neto.model.demand import DemandMatrix
 from neto.model.intent import Ingress, Intents
 from neto.model.inventory import Inventory

@@ -479,4 +479,5 @@ def merged(states: Iterable[ForwardingState]) -> ForwardingState:
     return ForwardingState(
         policies={key: policy for state in all_states for key, policy in state.policies.items()},
         routes={key: route for state in all_states for key, route in state.routes.items()},
+        announcements={key: each for state in all_states for key, each in state.announcements.items()},
     )

@@ -14,9 +14,10 @@ import numpy as np
 
 from neto.controller.peering import whole
 from neto.model.allocation import Allocation
+from neto.model.announcement import Adjustment
 from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.peering import Peering
-from neto.model.plan import Move, Plan, PolicyMove
+from neto.model.plan import AnnouncementMove, Move, Plan, PolicyMove
 from neto.model.snapshot import Decision
 from neto.model.sr import Route, SrPolicy
 from neto.model.topology import Topology
@@ -190,6 +191,9 @@ def move_in_words(move: Move) -> Document:
     if isinstance(move, PolicyMove):
         what = policy_in_words(move.policy) if move.policy else "removed"
         subject = f"policy {move.key.colour} to {move.key.endpoint}"
+    elif isinstance(move, AnnouncementMove):
+        what = adjustment_in_words(move.adjustment) if move.adjustment else "as it was: nothing is added any more"
+        subject = f"announcement of {move.key.prefix} to {move.key.peer}"
     else:
         what = route_in_words(move.route) if move.route else "withdrawn: back on legacy"
         subject = f"route {move.key.prefix}"
@@ -210,3 +214,12 @@ def policy_in_words(policy: SrPolicy) -> str:
 def route_in_words(route: Route) -> str:
     """Next hop and colour."""
     return f"next hop {route.next_hop}, colour {route.colour}"
+
+
+def adjustment_in_words(adjustment: Adjustment) -> str:
+    """What is added to an announcement."""
+    if adjustment.community:
+        return f"with community {adjustment.community}"
+    if adjustment.med is not None:
+        return f"with MED {adjustment.med}"
+    return f"with {' '.join(map(str, adjustment.prepend))} before the path"

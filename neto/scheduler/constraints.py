@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time
 
 from neto.model.intent import Intents, MaintenanceWindow
 from neto.model.inventory import Inventory
-from neto.model.plan import Move, Plan
+from neto.model.plan import Move, MoveKind, Plan
 from neto.scheduler.task import Task
 
 Vet = Callable[[Move], str]  # why a move must never be made, by its shape alone; "" when it may
@@ -34,6 +34,8 @@ class Constraints:
         moves = [move for step in plan.steps for move in step.moves]
         if self.max_moves is not None and len(moves) > self.max_moves:
             return f"{len(moves)} moves (accepted: {self.max_moves})"
+        if any(len({move.kind is MoveKind.ANNOUNCEMENT for move in step.moves}) > 1 for step in plan.steps):
+            return "a step that adjusts announcements does something else as well"
         return next((f"{move.key.headend}: {why}" for move in moves if (why := self.vet(move))), "")
 
     def step_refusal(self, tasks: Sequence[Task], now: float) -> str:

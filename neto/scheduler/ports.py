@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from neto.model.plan import PolicyMove, RouteMove
+from neto.model.plan import AnnouncementMove, PolicyMove, RouteMove
 from neto.model.sr import ForwardingState
 from neto.store.protocol import TaskEntry
 
@@ -16,14 +16,14 @@ Check = Callable[[], None]  # raises LeaseLostError
 class PolicyAgent(Protocol):
     """The way to the routers' command lines."""
 
-    async def apply(self, headend: str, moves: Sequence[PolicyMove], check: Check) -> None:
+    async def apply(self, headend: str, moves: Sequence[PolicyMove | AnnouncementMove], check: Check) -> None:
         """Push moves as one, calling check before anything leaves.
 
         Raises DeviceTimeoutError when the outcome is not known, DeviceError when the router refused.
         """
 
     async def read(self, headend: str) -> ForwardingState:
-        """Policies and routes of ours, as the router shows them. Raises DeviceError or WireError."""
+        """Policies, routes and adjustments of ours, as the router shows them. Raises DeviceError or WireError."""
 
 
 class RouteAgent(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError, StoreError, WireError
-from neto.model.plan import Plan, PolicyMove, RouteMove
+from neto.model.plan import Plan, RouteMove
 from neto.model.sr import ForwardingState
 from neto.scheduler.constraints import Constraints
 from neto.scheduler.ports import Fence, Journal, PolicyAgent, RouteAgent
@@ -170,11 +170,11 @@ class Runner:
     async def _apply(self, task: Task) -> None:
         """Push a task through the agent that can; a task holds moves of one type."""
         routes = [move for move in task.moves if isinstance(move, RouteMove)]
-        policies = [move for move in task.moves if isinstance(move, PolicyMove)]
+        typed = [move for move in task.moves if not isinstance(move, RouteMove)]
         if routes:
             await self._routes.apply(routes, self._fence.check)
-        if policies:
-            await self._policies.apply(task.device, policies, self._fence.check)
+        if typed:
+            await self._policies.apply(task.device, typed, self._fence.check)
 
     async def _read(
         self, task: Task, progress: Progress, seen: dict[str, ForwardingState]

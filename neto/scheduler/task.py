@@ -10,7 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum
 
-from neto.model.plan import Move, MoveKind, PolicyMove, Step
+from neto.model.announcement import Adjustment
+from neto.model.plan import AnnouncementMove, Move, MoveKind, PolicyMove, Step
 from neto.model.sr import ForwardingState, Route, SrPolicy
 
 
@@ -20,6 +21,7 @@ class TaskKind(Enum):
     POLICIES = "policies"  # install and replace
     ROUTES = "routes"
     REMOVALS = "removals"  # of policies
+    ANNOUNCEMENTS = "announcements"  # that are adjusted
 
 
 _KIND = {
@@ -27,6 +29,7 @@ _KIND = {
     MoveKind.REPLACE_POLICY: TaskKind.POLICIES,
     MoveKind.ROUTE: TaskKind.ROUTES,
     MoveKind.REMOVE_POLICY: TaskKind.REMOVALS,
+    MoveKind.ANNOUNCEMENT: TaskKind.ANNOUNCEMENTS,
 }
 _MOVE_ORDER = {kind: place for place, kind in enumerate(MoveKind)}
 _TASK_ORDER = {kind: place for place, kind in enumerate(TaskKind)}
@@ -66,7 +69,8 @@ def tasks_of(step: Step, number: int) -> tuple[Task, ...]:
 def differences(task: Task, state: ForwardingState) -> tuple[str, ...]:
     """Say where a device, as read back, is not as the task's moves want it; nothing when it is.
 
-    Only what the moves speak of is compared: policies by labels and weights, routes by next hop and colour.
+    Only what the moves speak of is compared: policies by labels and weights, routes by next hop and colour,
+    adjustments of announcements by all that they say.
     """
     return tuple(found for move in task.moves if (found := _difference(move, state)))
 
@@ -77,6 +81,9 @@ def _difference(move: Move, state: ForwardingState) -> str:
     if isinstance(move, PolicyMove):
         subject = f"policy {move.key.colour} to {move.key.endpoint}"
         there, wanted = _policy(state.policies.get(move.key)), _policy(move.policy)
+    elif isinstance(move, AnnouncementMove):
+        subject = f"announcement of {move.key.prefix} to {move.key.peer}"
+        there, wanted = _adjustment(state.announcements.get(move.key)), _adjustment(move.adjustment)
     else:
         subject = f"route {move.key.prefix}"
         there, wanted = _route(state.routes.get(move.key)), _route(move.route)
@@ -97,3 +104,7 @@ def _policy(policy: SrPolicy | None) -> object:
 
 def _route(route: Route | None) -> object:
     return None if route is None else (route.next_hop, route.colour)
+
+
+def _adjustment(adjustment: Adjustment | None) -> object:
+    return None if adjustment is None else (adjustment.community, adjustment.med, adjustment.prepend)

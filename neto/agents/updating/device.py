@@ -1,4 +1,4 @@
-"""Policies on routers: push moves by command line, read back what is there.
+"""Policies and announcements on routers: push moves by command line, read back what is there.
 
 One thread at most works on a router, and a bounded number at all. A thread cannot be cancelled, so giving up cuts its
 connection; what the router was last told may then still take effect, and only a read-back tells.
@@ -16,7 +16,7 @@ from typing import TypeVar
 from neto.agents.updating.session import Session, SshSettings
 from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError, WireError
 from neto.model.inventory import Router
-from neto.model.plan import PolicyMove
+from neto.model.plan import AnnouncementMove, PolicyMove
 from neto.model.sr import ForwardingState
 from neto.wire.dialects import dialect
 from neto.wire.dialects.base import Dialect, Reading
@@ -39,8 +39,8 @@ class DeviceAgents:
         self._pool = ThreadPoolExecutor(ssh.workers, thread_name_prefix="ssh")
         self.counters: Counter[str] = Counter()
 
-    async def apply(self, headend: str, moves: Sequence[PolicyMove], check: Check) -> None:
-        """Bring policies of one router to where the moves want them, all in one commit or none.
+    async def apply(self, headend: str, moves: Sequence[PolicyMove | AnnouncementMove], check: Check) -> None:
+        """Bring policies, or announcements, of one router to where the moves want them, all in one commit or none.
 
         Repeating it does no harm. `check` runs in a worker thread, before anything is sent and again before each
         window of lines and the commit; what it raises passes through, and nothing stays staged.
@@ -51,7 +51,7 @@ class DeviceAgents:
         await self._run(worker, "pushes", lambda: worker.push(moves, check))
 
     async def read(self, headend: str) -> ForwardingState:
-        """Policies and coloured routes of ours, as the router itself shows them.
+        """Policies, coloured routes and adjustments of ours, as the router itself shows them.
 
         Raises DeviceTimeoutError or DeviceError when it does not answer, or says what its dialect does not know.
         """
@@ -110,24 +110,28 @@ class _Worker:
         self.session.ready()
         return self._reading((*self.dialect.show_policies, *self.dialect.show_routes)).state
 
-    def push(self, moves: Sequence[PolicyMove], check: Check) -> None:
+    def push(self, moves: Sequence[PolicyMove | AnnouncementMove], check: Check) -> None:
         """Read what is there, say the difference, commit."""
         check()
         self.session.ready()
         running = self._reading(self.dialect.show_policies)
-        for move in moves:
+        policies = [move for move in moves if isinstance(move, PolicyMove)]
+        announcements = [move for move in moves if isinstance(move, AnnouncementMove)]
+        for move in policies:
             if move.key in running.foreign:
                 raise self._error(f"policy {move.key.colour} {move.key.endpoint} is not ours; left alone")
         try:
-            lines = self.dialect.render(moves, running)
+            lines = self.dialect.render(policies, running) if policies else ()
+            adjusting = self.dialect.adjust(announcements, running) if announcements else ()
         except ValueError as error:
             raise self._error(str(error)) from error
         if lines:
-            self._change(lines, check)
+            self._change((*self.dialect.enter, *lines), check)
+        if adjusting:
+            self._change((*self.dialect.enter_adjusting, *adjusting), check)
 
-    def _change(self, lines: Sequence[str], check: Check) -> None:
+    def _change(self, staged: Sequence[str], check: Check) -> None:
         """Stage, commit; on any complaint leave nothing staged."""
-        staged = (*self.dialect.enter, *lines)
         window = self.dialect.window
         try:
             for start in range(0, len(staged), window):

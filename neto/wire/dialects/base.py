@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from neto.model.plan import PolicyMove
+from neto.model.plan import AnnouncementMove, PolicyMove
 from neto.model.sr import ForwardingState, PolicyKey, Segment
+from neto.wire.route_map import OutPolicies
 
 OURS = "NETO-"  # every name that we give to anything on a router begins like this
 
@@ -20,6 +21,7 @@ class Reading:
     state: ForwardingState = field(default_factory=ForwardingState)  # ours only
     foreign: frozenset[PolicyKey] = frozenset()  # policies that somebody else configured: never touched
     segment_lists: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # ours, used or not: name -> labels
+    out: OutPolicies = field(default_factory=OutPolicies)  # by which neighbours are told
 
 
 class Dialect(Protocol):
@@ -30,8 +32,10 @@ class Dialect(Protocol):
     max_weight: int  # a segment list's weight is a whole number from 1 to this
     weight_grain: int  # finest share that forwarding tells apart is 1 / this
     steers_by_dscp: bool  # one route can serve several classes by a per-flow policy
+    adjusts: bool  # announcements can be adjusted neighbour by neighbour
     window: int  # lines that may be sent ahead of their answers
     enter: tuple[str, ...]  # lines that begin a change; nothing acts before `commit` where that has a line
+    enter_adjusting: tuple[str, ...]  # likewise for a change of announcements; of no use where none can be adjusted
     commit: tuple[str, ...]
     abandon: tuple[str, ...]  # lines that forget what is staged and leave configuration mode
     leave: tuple[str, ...]  # lines that leave configuration mode after a commit
@@ -48,6 +52,12 @@ class Dialect(Protocol):
         Repeating it does no harm. Empty when there is nothing to do. Segment lists of ours that nothing uses any
         more are removed too.
         Raises ValueError when a move cannot be said: a label, weight or colour that the platform does not have.
+        """
+
+    def adjust(self, moves: Sequence[AnnouncementMove], running: Reading) -> tuple[str, ...]:
+        """Say what adjusts announcements: lines between `enter_adjusting` and `commit`. Repeating it does no harm.
+
+        Raises ValueError when a move cannot be said, or what that neighbour is told is not ours to add to.
         """
 
     def parse(self, outputs: Mapping[str, str], headend: str, community: str) -> Reading:

@@ -1,4 +1,4 @@
-"""The emulated WAN's routers: FRR pathd's grammar with weights, per-flow colours and a commit.
+"""The emulated WAN's routers: FRR's grammar, of pathd with weights and per-flow colours, and a commit.
 
 Policies are replaced whole inside one commit, so a head-end goes from the old paths to the new ones at once.
 """
@@ -13,8 +13,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from neto.errors import WireError
-from neto.model.plan import PolicyMove
+from neto.model.plan import AnnouncementMove, PolicyMove
 from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, Segment, SegmentList, SrPolicy
+from neto.wire import route_map
 from neto.wire.dialects.base import OURS, Reading, list_name, policy_name
 
 DETAIL = "show sr-te policy detail"
@@ -41,6 +42,7 @@ _ALLOWED = re.compile(
             rf"name {_NAME}",
             rf"candidate-path preference 100 name {_NAME} explicit segment-list {_NAME} weight {_NUMBER}",
             rf"per-flow (?:default|dscp \d{{1,2}}) color {_NUMBER}",
+            *route_map.ALLOWED,
         )
     ),
     re.ASCII,
@@ -75,8 +77,10 @@ class LabDialect:
     max_weight = MAX_U32
     weight_grain = 1000
     steers_by_dscp = True
+    adjusts = True
     window = 40
     enter = ("configure terminal", "segment-routing", "traffic-eng")
+    enter_adjusting = ("configure terminal",)
     commit = ("commit",)
     abandon = ("abort",)
     leave = ("end",)
@@ -110,6 +114,10 @@ class LabDialect:
             *(line for key, policy in changed.items() for line in self._policy(key, policy)),
             *(f"no segment-list {name}" for name in sorted(running.segment_lists.keys() - used)),
         )
+
+    def adjust(self, moves: Sequence[AnnouncementMove], running: Reading) -> tuple[str, ...]:
+        """See Dialect."""
+        return route_map.lines(moves, running.out)
 
     @staticmethod
     def _lists(policy: SrPolicy, running: Reading) -> Iterator[str]:
@@ -150,7 +158,9 @@ class LabDialect:
             if found["name"] not in borrowed
         }
         routes = _routes(outputs.get(ROUTES, ""), headend, community)
-        return Reading(ForwardingState(ours, routes), frozenset(block.key for block in others), configured)
+        out = route_map.read(outputs.get(RUNNING, ""), headend)
+        state = ForwardingState(ours, routes, out.adjustments)
+        return Reading(state, frozenset(block.key for block in others), configured, out)
 
 
 DIALECT = LabDialect()
