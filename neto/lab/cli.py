@@ -9,8 +9,9 @@
     nyc1(config-sr-te-policy)# candidate-path preference 100 name P explicit segment-list NETO-16003 weight 1
     nyc1(config-sr-te-policy)# commit
 
-The grammar is pathd's (docs.frrouting.org, PATH), with weights, per-flow colours (RFC 9256 §8.6) and a staged
-configuration added: what is typed takes effect together at `commit`, or never.
+The grammar is pathd's (docs.frrouting.org, PATH) with weights and per-flow colours (RFC 9256 §8.6), that of route-maps
+and prefix lists as far as borders need it, and a staged configuration: what is typed takes effect together at
+`commit`, or never.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Network
 
 from neto.lab import show
 from neto.lab.configuration import (
@@ -31,9 +33,13 @@ from neto.lab.configuration import (
 )
 from neto.lab.grammar import Command, Match, Refusal, complete, read
 from neto.lab.router import LabRouter
+from neto.lab.told import MapEntry
 
 Values = Mapping[str, str]
 U32 = "1-4294967295"
+PERMIT, DENY = (f"route-map {{name:word}} {action} {{number:1-65535}}" for action in ("permit", "deny"))
+PREFIX_LIST = "ip prefix-list {name:word}"
+MOST_PREPENDED = 10
 POLICY = f"policy color {{colour:{U32}}} endpoint {{endpoint:ipv4}}"
 
 SHOW = (
@@ -64,10 +70,29 @@ PARENT = {
     "config-sr-te": "config-sr",
     "config-sr-te-segment-list": "config-sr-te",
     "config-sr-te-policy": "config-sr-te",
+    "config-route-map": "config",
 }
 COMMANDS = {
     "": EXEC,
-    "config": (Command("segment-routing", "segment_routing"),),
+    "config": (
+        Command("segment-routing", "segment_routing"),
+        Command(PERMIT, "permit_entry"),
+        Command(DENY, "deny_entry"),
+        Command(f"no {PERMIT}", "no_entry"),
+        Command(f"no {DENY}", "no_entry"),
+        Command(f"{PREFIX_LIST} seq {{number:{U32}}} permit {{prefix:word}}", "prefix_list"),
+        Command(f"no {PREFIX_LIST}", "no_prefix_list"),
+    ),
+    "config-route-map": (
+        Command("match ip address prefix-list {list:word}", "match"),
+        Command("on-match next", "goes_on"),
+        Command("set metric {med:0-4294967295}", "set_med"),
+        Command("set community {community:word} additive", "set_community"),
+        *(
+            Command("set as-path prepend " + " ".join(f"{{as{n}:{U32}}}" for n in range(times)), "set_prepend")
+            for times in range(1, MOST_PREPENDED + 1)
+        ),
+    ),
     "config-sr": (Command("traffic-eng", "traffic_engineering"),),
     "config-sr-te": (
         Command("segment-list {name:word}", "segment_list"),
@@ -108,6 +133,7 @@ class Session:
         self._staged: list[Edit] = []
         self._list_name = ""  # what the innermost mode is about
         self._policy_id: PolicyId = (0, "")
+        self._entry: tuple[str, int] = ("", 0)
 
     @property
     def prompt(self) -> str:
@@ -241,6 +267,50 @@ class Session:
         dscp = int(values.get("dscp", EVERY_OTHER_DSCP))
         return self._stage(lambda to: _policy(to, key).per_flow.update({dscp: int(values["colour"])}))
 
+    def _permit_entry(self, values: Values) -> str:
+        return self._map_entry(values, permits=True)
+
+    def _deny_entry(self, values: Values) -> str:
+        return self._map_entry(values, permits=False)
+
+    def _map_entry(self, values: Values, *, permits: bool) -> str:
+        self._entry = at = values["name"], int(values["number"])
+        self.mode = "config-route-map"
+        return self._stage(lambda to: _entry(to, at, permits=permits))
+
+    def _no_entry(self, values: Values) -> str:
+        return self._stage(lambda to: _no_entry(to, values["name"], int(values["number"])))
+
+    def _prefix_list(self, values: Values) -> str:
+        try:
+            prefix = IPv4Network(values["prefix"])
+        except ValueError:
+            return f"% Malformed prefix: {values['prefix']}"
+        name, number = values["name"], int(values["number"])
+        return self._stage(lambda to: to.out.prefix_lists.setdefault(name, {}).update({number: prefix}))
+
+    def _no_prefix_list(self, values: Values) -> str:
+        return self._stage(lambda to: to.out.prefix_lists.pop(values["name"], None))
+
+    def _match(self, values: Values) -> str:
+        return self._set("match", values["list"])
+
+    def _goes_on(self, _values: Values) -> str:
+        return self._set("goes_on", True)
+
+    def _set_med(self, values: Values) -> str:
+        return self._set("med", int(values["med"]))
+
+    def _set_community(self, values: Values) -> str:
+        return self._set("community", values["community"])
+
+    def _set_prepend(self, values: Values) -> str:
+        return self._set("prepend", tuple(map(int, values.values())))
+
+    def _set(self, what: str, value: object) -> str:
+        at = self._entry
+        return self._stage(lambda to: setattr(_entry(to, at), what, value))
+
     def _stage(self, edit: Edit) -> str:
         self._staged.append(edit)
         return ""
@@ -252,3 +322,18 @@ def _policy_id(values: Values) -> PolicyId:
 
 def _policy(configuration: Configuration, key: PolicyId) -> PolicyConfig:
     return configuration.policies.setdefault(key, PolicyConfig())
+
+
+def _entry(configuration: Configuration, at: tuple[str, int], *, permits: bool | None = None) -> MapEntry:
+    """Return an entry of a route-map; a new one where there is none. permits: what it becomes; None: what it is."""
+    name, number = at
+    entry = configuration.out.route_maps.setdefault(name, {}).setdefault(number, MapEntry(permits=True))
+    entry.permits = entry.permits if permits is None else permits
+    return entry
+
+
+def _no_entry(configuration: Configuration, name: str, number: int) -> None:
+    entries = configuration.out.route_maps.get(name, {})
+    entries.pop(number, None)
+    if not entries:
+        configuration.out.route_maps.pop(name, None)

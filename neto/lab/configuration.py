@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from neto.lab.state import LabPolicy
+from neto.lab.told import OutPolicies
 
 PolicyId = tuple[int, str]  # (colour, endpoint)
 EVERY_OTHER_DSCP = -1
@@ -45,6 +46,7 @@ class Configuration:
 
     segment_lists: dict[str, dict[int, int]] = field(default_factory=dict)  # name: {index: label}
     policies: dict[PolicyId, PolicyConfig] = field(default_factory=dict)
+    out: OutPolicies = field(default_factory=OutPolicies)
 
     def edited(self, edits: Iterable[Edit]) -> Configuration:
         """Return a copy with these edits replayed on it."""
@@ -71,6 +73,7 @@ class Configuration:
 
     def lines(self) -> Iterator[str]:
         """Yield the configuration as the lines that would make it."""
+        yield from self.out.lines()
         if not (self.segment_lists or self.policies):
             return
         yield "segment-routing"

@@ -33,6 +33,7 @@ class Control:
         self._do: dict[str, Callable[[Request], Answer]] = {
             "status": self._status,
             "demands": self._demands,
+            "inbound": self._came_in,
             "history": self._history,
             "mark": self._mark,
             "since": self._since,
@@ -165,6 +166,17 @@ class Control:
                 for demand in world.demands.values()
                 if source in {None, demand.source}
             ]
+        }
+
+    def _came_in(self, request: Request) -> Answer:
+        """What comes in by each peering link, and what borders tell otherwise than plainly."""
+        del request
+        return {
+            "links": self._world.inbound(),
+            "told": [
+                {"peering_link": way.link, "prefix": str(prefix), "told": asdict(told) if told else None}
+                for way, prefix, told in self._world.told()
+            ],
         }
 
     def _history(self, request: Request) -> Answer:

@@ -10,14 +10,13 @@ import asyncio
 import itertools
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from neto.lab.export import Exporter, Flow
-from neto.lab.scenario import Scenario
+from neto.lab.scenario import INSIDE, Scenario
 
-INSIDE = 1  # ifIndex at which all enters that comes in by no peering link
 SHARES = (0.6, 0.4)  # how a demand divides into five-tuples
 PACKET_OCTETS = 1000
 TEMPLATES_S = 5.0  # a collector that starts later than we is blind for so long
@@ -28,15 +27,16 @@ Key = tuple[str, IPv4Network, int]  # source router, prefix, code point
 
 @dataclass(slots=True)
 class _Counter:
-    shares: tuple[float, ...]  # of each flow
-    mbps: float = 0.0
+    mbps: Mapping[int, float] = field(default_factory=dict)  # by ifIndex
     since: float = 0.0
-    octets: list[float] = field(default_factory=list)  # of each flow
+    octets: dict[tuple[int, int], float] = field(default_factory=dict)  # by ifIndex and flow
 
     def advance(self, now: float) -> None:
-        octets = self.mbps * 1e6 / 8 * max(0.0, now - self.since)
-        before = self.octets or [0.0] * len(self.shares)
-        self.octets = [had + octets * share for had, share in zip(before, self.shares, strict=True)]
+        seconds = max(0.0, now - self.since)
+        for in_if, mbps in self.mbps.items():
+            for flow, share in enumerate(SHARES):
+                had = self.octets.get((in_if, flow), 0.0)
+                self.octets[in_if, flow] = had + mbps * share * 1e6 / 8 * seconds
         self.since = now
 
 
@@ -46,17 +46,12 @@ class Meter:
     def __init__(self, scenario: Scenario) -> None:
         self._home = {r.name: r.prefixes[0] if r.prefixes else NO_PREFIX for r in scenario.routers}
         self._grain = scenario.sampling
-        self._ours = {prefix for router in scenario.routers for prefix in router.prefixes}
-        self._entries = {router.name: _entries(scenario.inbound.get(router.name, ())) for router in scenario.routers}
         self._counters: dict[str, dict[Key, _Counter]] = defaultdict(dict)
         self._exported = {router.name: 0.0 for router in scenario.routers}
 
-    def rate(self, key: Key, mbps: float, now: float) -> None:
-        """Set the rate of one demand from now on."""
-        counter = self._counters[key[0]].get(key)
-        if counter is None:
-            shares = tuple(part * share for _, part in self._ways_in(key[0], key[1]) for share in SHARES)
-            counter = self._counters[key[0]][key] = _Counter(shares, since=now)
+    def rate(self, key: Key, mbps: Mapping[int, float], now: float) -> None:
+        """Set the rate of one demand from now on, by the ifIndex at which it enters."""
+        counter = self._counters[key[0]].setdefault(key, _Counter(since=now))
         counter.advance(now)
         counter.mbps = mbps
 
@@ -66,18 +61,12 @@ class Meter:
         flows = []
         for (_, prefix, dscp), counter in self._counters[router].items():
             counter.advance(now)
-            ways_in = self._ways_in(router, prefix)
-            for number, waiting in enumerate(counter.octets):
+            for (in_if, flow), waiting in counter.octets.items():
                 octets = int(waiting) // self._grain * self._grain
                 if octets:
-                    counter.octets[number] -= octets
-                    way, place = divmod(number, len(SHARES))
-                    flows.append(self._flow(router, prefix, dscp, ways_in[way][0], place, octets, (begins, now)))
+                    counter.octets[in_if, flow] -= octets
+                    flows.append(self._flow(router, prefix, dscp, in_if, flow, octets, (begins, now)))
         return flows
-
-    def _ways_in(self, router: str, prefix: IPv4Network) -> tuple[tuple[int, float], ...]:
-        """Return where what goes to a prefix enters a router: ifIndex and share; nobody sends transit through us."""
-        return self._entries[router] if prefix in self._ours else ((INSIDE, 1.0),)
 
     def _flow(
         self,
@@ -132,11 +121,6 @@ class FlowExports:
         finally:
             for each in sockets.values():
                 each.close()
-
-
-def _entries(inbound: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-    """Return all ways in of a router, with what enters elsewhere last."""
-    return (*inbound, (INSIDE, max(0.0, 1 - sum(share for _, share in inbound))))
 
 
 def _address(prefix: IPv4Network, number: int) -> IPv4Address:

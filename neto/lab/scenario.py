@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -19,6 +19,7 @@ PREFIX_SHARES = (0.4, 0.3, 0.2, 0.1)  # how a demand spreads over the first pref
 NODE_LABELS, ADJACENCY_LABELS, PEER_LABELS = 16000, 24000, 25000  # the latter two count at each router by itself
 MOST_PREFIXES = 1 << 20  # of a full table
 MOST_SAMPLING = (1 << 14) - 1  # what a v5 header can say
+INSIDE = 1  # ifIndex at which all enters that comes in by no peering link
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,21 @@ class BmpBorder:
 
 
 @dataclass(frozen=True, slots=True)
+class WayIn:
+    """A peering link that other networks can send to us by."""
+
+    link: str
+    border: str
+    isp: str
+    interface: int  # ifIndex at the border
+    peer: str  # address of the ISP's side; "": not told
+    capacity_mbps: float
+    share: float = 0.0  # of what enters at the border toward prefixes of other routers
+    announced: tuple[IPv4Network, ...] | None = None  # None: all that routers originate
+    lower_community: str = ""  # by which the ISP prefers the link less
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Traffic from one router to one prefix with one code point."""
 
@@ -90,9 +106,7 @@ class Scenario:
     groups: Mapping[str, tuple[IPv4Network, ...]]
     isp_asn: Mapping[str, int]
     traffic: tuple[Traffic, ...]
-    inbound: Mapping[
-        str, tuple[tuple[int, float], ...]
-    ]  # router -> (ifIndex of a peering link, share that enters there)
+    ways_in: tuple[WayIn, ...]
     delay_bound_us: Mapping[int, float]  # by code point, as the intents say it; inf for all others
     class_of: Mapping[int, str]  # by code point; every other: the last class
     classes: tuple[str, ...]  # highest first
@@ -194,7 +208,7 @@ def _build(main: Table, inventory: Table, peering: Table, intents: Table, lab: T
         exits=_exits(peering, groups, tuple(cable.name for cable in cables if not cable.target)),
         groups=groups,
         isp_asn=isp_asn,
-        inbound=_inbound(lab, peering),
+        ways_in=tuple(_ways_in(peering, cables, _inbound(lab, peering))),
         traffic=tuple(_traffic(lab, names, {name: each for name, each in targets.items() if each})),
         delay_bound_us={dscp: bound_us for _, dscps, bound_us in classes for dscp in dscps},
         class_of={dscp: name for name, dscps, _ in classes for dscp in dscps},
@@ -291,11 +305,11 @@ def _exits(peering: Table, groups: Collection[str], links: Collection[str]) -> d
     return exits
 
 
-def _inbound(lab: Table, peering: Table) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Read which share of what enters at borders comes in by their peering links."""
+def _inbound(lab: Table, peering: Table) -> dict[str, float]:
+    """Read which share of what enters at its border comes in by a peering link."""
     links = {row.text("name"): row for row in peering.tables("peering_link")}
-    inbound: dict[str, tuple[tuple[int, float], ...]] = {}
-    seen = set()
+    shares: dict[str, float] = {}
+    at: dict[str, float] = defaultdict(float)
     for row in lab.tables("inbound"):
         row.only("peering_link", "share")
         name, share = row.one_of("peering_link", links), row.number("share")
@@ -304,14 +318,29 @@ def _inbound(lab: Table, peering: Table) -> dict[str, tuple[tuple[int, float], .
         if "interface" not in links[name]:
             row.wrong("peering_link", f"{name!r} has no interface in the peering file; accepted: a link that has one")
             continue
-        if name in seen:
+        if name in shares:
             row.wrong("peering_link", f"{name!r} is already given")
-        seen.add(name)
+        shares[name] = share
         border = links[name].text("node")
-        inbound[border] = (*inbound.get(border, ()), (links[name].integer("interface", least=1), share))
-        if sum(each for _, each in inbound[border]) > 1:
+        at[border] += share
+        if at[border] > 1:
             row.wrong("share", f"makes more than all that enters at {border}; accepted: shares that sum to at most 1")
-    return inbound
+    return shares
+
+
+def _ways_in(peering: Table, cables: Iterable[Cable], shares: Mapping[str, float]) -> Iterator[WayIn]:
+    leads_out = {cable.name: cable for cable in cables if not cable.target}
+    for row in peering.tables("peering_link"):
+        cable = leads_out.get(row.text("name", ""))
+        if cable is None or "interface" not in row:
+            continue
+        yield WayIn(
+            *(cable.name, cable.source, cable.isp, row.integer("interface", least=1)),
+            *(cable.remote_address, cable.capacity_mbps),
+            share=shares.get(cable.name, 0.0),
+            announced=row.prefixes("announced") if "announced" in row else None,
+            lower_community=row.text("lower_community", ""),
+        )
 
 
 def _traffic(lab: Table, routers: Collection[str], targets: Mapping[str, tuple[IPv4Network, ...]]) -> Iterator[Traffic]:

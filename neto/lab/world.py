@@ -26,12 +26,14 @@ from neto.lab.bmp import SLIPS, BmpSpeaker
 from neto.lab.exports import FlowExports, Key, Meter
 from neto.lab.fluid import Fluid, Stream
 from neto.lab.forwarding import Forwarding, router_states
+from neto.lab.inbound import Inbound, by_link
 from neto.lab.keys import make_keys
 from neto.lab.narrator import Narrator
 from neto.lab.router import OtherRoute, Validity
-from neto.lab.scenario import Scenario
+from neto.lab.scenario import Scenario, WayIn
 from neto.lab.ssh import RouterServer, serve_router
 from neto.lab.state import RouterState
+from neto.lab.told import OutPolicies, Told, bordering
 from neto.lab.topology import objects_of
 from neto.lab.way import HERE, Way
 
@@ -49,7 +51,7 @@ class Demand:
     prefix: IPv4Network
     dscp: int
     class_row: int  # 0 = highest
-    base_mbps: float  # before `scale`
+    base_mbps: float  # before `scale`, and while announcements differ nowhere
     way: Way = HERE
     delivered_mbps: float = 0.0
 
@@ -91,6 +93,9 @@ class World:
         self.ledger = Ledger(capacity_mbps, scenario.classes, self.clock())
         self._narrator = Narrator(self.states, self.ledger)
         self._meter = Meter(scenario)
+        self._inbound = Inbound(scenario)
+        self._diverted: dict[Key, dict[int, float]] = {}  # base Mbit/s by ifIndex, where announcements changed it
+        self._out = {router.name: _set_up(scenario, router.name) for router in scenario.routers}
         for traffic in scenario.traffic:
             self._add(traffic.source, traffic.prefix, traffic.dscp, traffic.mbps)
 
@@ -117,7 +122,8 @@ class World:
                 validity=self._validity(name),
                 other_routes=self._other_routes,
             )
-            self.ssh[name].router.committed = changed
+            self.ssh[name].router.running.out = self._out[name]
+            self.ssh[name].router.committed = self._committer(name)
         for speaker in self.speakers.values():
             await speaker.start()
         self._tell_topology()
@@ -246,6 +252,7 @@ class World:
         ]
         _log.info("demand.set", source=source, to=to, dscp=dscp, mbps=mbps)
         self._stale.add(source)
+        self._divert()
         self._rates_changed(changed)
 
     def drop_session(self, name: str) -> None:
@@ -276,7 +283,22 @@ class World:
 
     def mbps(self, demand: Demand) -> float:
         """Rate of a demand now."""
-        return demand.base_mbps * self.scale
+        diverted = self._diverted.get(demand.key)
+        return (demand.base_mbps if diverted is None else sum(diverted.values())) * self.scale
+
+    def inbound(self) -> dict[str, float]:
+        """Mbit/s that come in by each peering link now."""
+        return by_link(self.scenario.ways_in, ((key[0], self._entering(each)) for key, each in self.demands.items()))
+
+    def told(self) -> list[tuple[WayIn, IPv4Network, Told | None]]:
+        """Return what borders tell through peering links otherwise than plainly; None: nothing."""
+        return [
+            (way, prefix, told)
+            for way in self.scenario.ways_in
+            for router in self.scenario.routers
+            for prefix in (router.prefixes if way.announced is None else way.announced)
+            if prefix in router.prefixes and (told := self._tells(way, prefix)) != Told()
+        ]
 
     # Cables and the IGP
 
@@ -326,6 +348,30 @@ class World:
         """What every router knows without us: the routers' own prefixes."""
         return tuple(OtherRoute(prefix, r.loopback) for r in self.scenario.routers for prefix in r.prefixes)
 
+    # What borders tell, and where others therefore send
+
+    def _tells(self, way: WayIn, prefix: IPv4Network) -> Told | None:
+        """Return what a border tells of a prefix; a neighbour without an address is told plainly."""
+        return self._out[way.border].told(way.peer, prefix) if way.peer else Told()
+
+    def _divert(self) -> None:
+        """Let others send where they now must by what they are told."""
+        before = self._diverted
+        rates = {key: demand.base_mbps for key, demand in self.demands.items()}
+        self._diverted = self._inbound.diverted(rates, self._tells)
+        for key in self._diverted.keys() - self.demands.keys():
+            self._add(*key, 0.0)
+        both = before.keys() | self._diverted.keys()
+        changed = [each for key, each in self.demands.items() if key in both]
+        if changed:
+            self._stale.update(each.source for each in changed)
+            self._rates_changed(changed)
+
+    def _entering(self, demand: Demand) -> dict[int, float]:
+        """Return Mbit/s now by the ifIndex at which it enters."""
+        base = self._diverted.get(demand.key) or self._inbound.usual(demand.key, demand.base_mbps)
+        return {interface: mbps * self.scale for interface, mbps in base.items()}
+
     # Demand and the fluid model
 
     def _add(self, source: str, prefix: IPv4Network, dscp: int, base_mbps: float) -> Demand:
@@ -334,13 +380,13 @@ class World:
         known.base_mbps = base_mbps
         if known is demand:
             self._of_router[source].append(demand)
-        self._meter.rate(demand.key, self.mbps(demand), self.clock())
+        self._meter.rate(known.key, self._entering(known), self.clock())
         return known
 
     def _rates_changed(self, demands: Iterable[Demand]) -> None:
         now = self.clock()
         for demand in demands:
-            self._meter.rate(demand.key, self.mbps(demand), now)
+            self._meter.rate(demand.key, self._entering(demand), now)
         self.settle()
 
     def _changer(self, name: str) -> Callable[[], None]:
@@ -351,6 +397,18 @@ class World:
                 self._settling = asyncio.get_running_loop().call_soon(self.settle)
 
         return changed
+
+    def _committer(self, name: str) -> Callable[[], None]:
+        changed = self._changer(name)
+
+        def committed() -> None:
+            out = self.ssh[name].router.running.out
+            if out != self._out[name]:
+                self._out[name] = out
+                self._divert()
+            changed()
+
+        return committed
 
     def settle(self) -> None:
         """Put the present state of everything through the model and into the ledger."""
@@ -391,3 +449,8 @@ class World:
             if delay_us > self.scenario.delay_bound_us.get(demand.dscp, math.inf):
                 late.append(f"{demand.source} to {demand.prefix}: {delay_us / 1000:.1f} ms")
         return State(outcome.load_mbps, outcome.lost_mbps, offered, delivered, steered, delays, late)
+
+
+def _set_up(scenario: Scenario, router: str) -> OutPolicies:
+    links = (cable for cable in scenario.cables if not cable.target and cable.source == router)
+    return bordering(scenario.asn, {c.remote_address: scenario.isp_asn[c.isp] for c in links if c.remote_address})
