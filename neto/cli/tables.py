@@ -280,8 +280,9 @@ def ingress(document: Document) -> RenderableType:
         ),
         right=("limit", "now", "full", "after", "between"),
     )
+    by_itself = document["mode"] == "apply"
     advice = table(
-        "Change one after the other, and look again before the next",
+        "To be changed, the first next" if by_itself else "Change one after the other, and look again before the next",
         ("", "on link", "prefix", "of", "Mbit/s", "how"),
         (
             (str(number), e["peering_link"], e["prefix"], e["router"], mbps(e["rate_mbps"]), e["how"])
@@ -292,6 +293,8 @@ def ingress(document: Document) -> RenderableType:
     parts: list[RenderableType] = [links] if document["links"] else [Text("no link is measured")]
     if document["proposals"]:
         parts += ["", advice, Text("after: if all of it moves to where there is most room; else between those two")]
+    if document["applied"]:
+        parts += ["", _applied(document["applied"])]
     if document["closed"]:
         parts += [
             "",
@@ -300,6 +303,33 @@ def ingress(document: Document) -> RenderableType:
     if document["missing"]:
         parts += ["", *(Text(f"not measured: {line}", style="yellow") for line in document["missing"])]
     return Group(*parts)
+
+
+def _applied(rows: list[Document]) -> RenderableType:
+    """Changes that NetO made, and what they brought."""
+    return table(
+        "Announcements that are changed",
+        ("on link", "prefix", "how", "since", "was to leave, Mbit/s", "left", "stays until"),
+        (
+            (
+                row["peering_link"],
+                row["prefix"],
+                row["how"],
+                ago(row["since"]),
+                "not known" if row["expected_mbps"] is None else mbps(row["expected_mbps"]),
+                Text(row["fault"], style="red") if row["fault"] else _left(row),
+                f"at least {time.strftime('%H:%M:%S', time.localtime(row['stays_until']))}",
+            )
+            for row in rows
+        ),
+        right=("was to leave, Mbit/s", "left"),
+    )
+
+
+def _left(row: Document) -> str:
+    if row["expected_mbps"] is None:
+        return "not known"
+    return "not measured yet" if row["left"] is None else f"{max(row['left'], 0.0):.0%}"
 
 
 def _between(least_mbps: float, most_mbps: float) -> str:

@@ -41,11 +41,14 @@ class Advice:
     over: tuple[int, ...]  # links that stay over their limit
 
 
-def advise(rate_mbps: Mbps, announced: Mask, limit_mbps: Mbps, isp: Rows, community: Mask) -> Advice:
+def advise(
+    rate_mbps: Mbps, announced: Mask, limit_mbps: Mbps, isp: Rows, community: Mask, kept: Mask | None = None
+) -> Advice:
     """Bring links under their limits, one prefix set at a time, the fullest link first.
 
     rate_mbps: (links, prefixes) measured inbound. announced: (links, prefixes). limit_mbps: (links,) positive.
     isp: (links,) its row. community: (links,) whether its ISP offers one that lowers preference.
+    kept: (links, prefixes) what is not to be changed; traffic may come there all the same. None: nothing.
     Raises ValueError for rates or limits that are no finite numbers of the accepted range.
     """
     if not (np.isfinite(rate_mbps) & (rate_mbps >= 0)).all():
@@ -60,7 +63,8 @@ def advise(rate_mbps: Mbps, announced: Mask, limit_mbps: Mbps, isp: Rows, commun
     over: list[int] = []
     while len(fullest := _over(rates.sum(axis=1), limit_mbps, over)):
         link = int(fullest[0])
-        found = _smallest(link, rates, announced & ~touched, limit_mbps)
+        own = rates[link] if kept is None else np.where(kept[link], 0.0, rates[link])
+        found = _smallest(link, rates, own, announced & ~touched, limit_mbps)
         if found is None:
             over.append(link)
             continue
@@ -87,12 +91,14 @@ def _over(load: Mbps, limit: Mbps, given_up: list[int]) -> Rows:
     return order[excess[order] > 1 + _SLACK]
 
 
-def _smallest(link: int, rates: Mbps, movable: Mask, limit: Mbps) -> tuple[int, int] | None:
-    """Find the smallest prefix that is enough, else the largest, and the link with most room for all of it."""
+def _smallest(link: int, rates: Mbps, own: Mbps, movable: Mask, limit: Mbps) -> tuple[int, int] | None:
+    """Find the smallest prefix that is enough, else the largest, and the link with most room for all of it.
+
+    own: (prefixes,) what may be moved of what comes in by the link.
+    """
     load = rates.sum(axis=1)
     room = limit - load
     excess = load[link] - limit[link]
-    own = rates[link]
     enough = own >= excess
     order = np.lexsort((np.where(enough, own, -own), ~enough))
     for prefix in order.tolist():

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum, auto
 
 import structlog
@@ -20,25 +21,26 @@ from neto.controller.path_cache import PathCache
 from neto.errors import DeviceError, LeaseLostError
 from neto.ha.leader import Term
 from neto.model.peering import Peering
-from neto.model.plan import Plan
+from neto.model.plan import AnnouncementMove, Plan
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import ForwardingState
 from neto.operation import mode, report
-from neto.operation.ingress import ingress
+from neto.operation.announcing import Announcing, take_back
 from neto.operation.inputs import Inputs, with_margin, with_peer_sids
 from neto.operation.mode import Mode, Operation
-from neto.operation.options import cycle_options, ramp_policy, trust_limits
+from neto.operation.options import adjusting_rules, cycle_options, ramp_policy, trust_limits
 from neto.operation.parts import (
     DemandSource,
-    DeviceReader,
+    Devices,
     Outcome,
     PeeringSource,
     PlanRunner,
     RouteSource,
     TopologySource,
 )
-from neto.operation.records import Records
+from neto.operation.records import ADJUSTING, Records
 from neto.operation.shift import moved_share
+from neto.scheduler.constraints import in_window
 from neto.settings.load import Config
 from neto.store.protocol import Action
 
@@ -61,7 +63,7 @@ class Parts:
 
     topology: TopologySource
     demand: DemandSource
-    devices: DeviceReader
+    devices: Devices
     routes: RouteSource
     runner: PlanRunner
     peers: Callable[[], list[dict[str, object]]]  # every session, for people
@@ -83,6 +85,7 @@ class ControlLoop:
         self._options = cycle_options(settings)
         self._paths = PathCache()
         self._inputs = Inputs(trust_limits(settings))
+        self._announcing = Announcing(adjusting_rules(settings))
         self._operation = mode.begin(self._ramp, observe=observe or settings.ramp.start == "observe")
         self._running: dict[str, ForwardingState] = {}
         self._unread: dict[str, str] = dict.fromkeys(config.inventory.router, "not read yet")
@@ -119,7 +122,12 @@ class ControlLoop:
         self.nudge("reload")
 
     async def leave(self) -> None:
-        """Go back to legacy forwarding in steps that overload nothing, as far as that goes; not while `run` runs."""
+        """Go back to legacy forwarding in steps that overload nothing, as far as that goes; not while `run` runs.
+
+        Announcements are left as the operator has them.
+        """
+        if self._operation.mode is not Mode.OBSERVE:
+            await self._take_back()
         snapshot = self._snapshot(self._config, portion=0.0)
         if snapshot is None or self._cycle_id is None or not self._running_routes():
             return
@@ -141,6 +149,7 @@ class ControlLoop:
         """Go on where the last leader stood, if there was one: read every router back and return what they have."""
         if stood is not None and not self._observe:
             self._operation = stood
+        self._announcing.restore(await self._records.adjusting())
         await self._read(self._config.inventory.router)
         return merged(self._running.values())
 
@@ -185,7 +194,7 @@ class ControlLoop:
             self._log.info("cycle.waits", waits_for=waits_for)
             await self._records.waiting(self._operation, [*self._doubts(), f"waits for {waits_for}"])
             return
-        decision = await asyncio.to_thread(decide, snapshot, self._options, self._paths)
+        decision = self._with_announcements(await asyncio.to_thread(decide, snapshot, self._options, self._paths))
         cycle = self._cycle_id = await self._records.begin(snapshot, self._operation, started)
         await self._records.decided(cycle, decision, snapshot, self._operation, self._doubts())
         result, reason = Result.WAITS, ""
@@ -199,6 +208,13 @@ class ControlLoop:
         self._tell(cycle, decision, before, started)
         if self._operation.portion > before.portion or (decision.plan.stuck and decision.plan.steps):
             self._wake.set()  # what can go on need not wait for the period
+
+    def _with_announcements(self, decision: Decision) -> Decision:
+        """Let a decision that has nothing to do change an announcement, if everything is as it should be."""
+        doubts = self._inputs.topology_doubt or self._inputs.demand_doubt or self._unread or self._urgent
+        if self._operation.mode is not Mode.FULL or decision.plan.steps or decision.plan.stuck or doubts:
+            return decision
+        return self._announcing.planned(decision, merged(self._running.values()), self._changeable())
 
     def _leads(self) -> bool:
         """Tell whether we may act now: a beat that is late says no, and the next one yes again.
@@ -264,6 +280,16 @@ class ControlLoop:
         known = headend in self._config.inventory.router
         return known and (headend in self._unread or headend not in self._parts.routes.up)
 
+    def _changeable(self) -> frozenset[str]:
+        """Return the routers that may be changed now."""
+        config, hour = self._config, datetime.now(UTC).time()
+        return frozenset(
+            router.name
+            for router in config.inventory.routers
+            if not (router.frozen or router.name in config.intents.frozen or self._left_alone(router.name))
+            and in_window(router.name, config.intents.windows, hour)
+        )
+
     async def _carry_out(self, cycle: int, decision: Decision, snapshot: Snapshot) -> tuple[Result, str]:
         """Run the plan; say whether all of it is on the routers, and if not, why."""
         plan = decision.plan
@@ -289,8 +315,14 @@ class ControlLoop:
                 worst_in_any_order=f"{worst.worst_utilisation:.1%}",
             )
             outcome = await self._run(plan, cycle, snapshot)
+            adjusts = any(isinstance(move, AnnouncementMove) for step in plan.steps for move in step.moves)
+            if adjusts:
+                self._announcing.carried_out(plan, outcome)
+                await self._records.remember(self._announcing.memory())
             if not outcome.done:
                 self._log.warning("plan.failed", cycle=cycle, why=outcome.reason)
+                if adjusts:  # what is steered is as it should be
+                    return Result.WAITS, outcome.reason
                 # One that gave way to something more urgent is no failure: the next starts from what was read back.
                 return (Result.WAITS if self._urgent else Result.FAILED), outcome.reason
         absent = [node.name for node in snapshot.topology.nodes if self._left_alone(node.name)]
@@ -350,11 +382,22 @@ class ControlLoop:
         return ""
 
     async def _fall_back(self) -> None:
-        """Steer nothing: the kill switch is pulled."""
+        """Steer nothing, and add nothing to what neighbours are told: the kill switch is pulled."""
+        if self._leads() and await self._take_back():
+            await self._read_back()
         if self._parts.routes.announced:
             await self._withdraw_all()
             self._unread.update(dict.fromkeys(self._config.inventory.router, "withdrawn"))
             await self._read_back()
+
+    async def _take_back(self) -> list[str]:
+        """Leave announcements as the operator has them; return the borders where that was tried, to be read again."""
+        inventory, intents = self._config.inventory, self._config.intents
+        frozen = intents.frozen | {router.name for router in inventory.routers if router.frozen}
+        deadline_s = self._config.settings.scheduler.deadline_s
+        touched = await take_back(self._running, self._parts.devices, self._term.check, frozen, deadline_s)
+        self._unread.update(dict.fromkeys(touched, "announcements taken back"))
+        return touched
 
     async def _withdraw_all(self) -> None:
         """Withdraw every route; what cannot be withdrawn now is tried again with the next cycle."""
@@ -436,9 +479,10 @@ class ControlLoop:
             documents["demand"] = report.demand(self._inputs.demand, source.counters, source.health)
             config = self._config
             usable = self._usable(config.peering)
-            documents["ingress"] = ingress(
-                self._inputs.demand, config.peering, usable, config.inventory, config.intents
+            documents["ingress"] = self._announcing.listen(
+                self._inputs.demand, config, usable, self._running, self._changeable()
             )
+            documents[ADJUSTING] = self._announcing.memory()
         if self._parts.outside is not None:
             documents |= self._parts.outside.documents()
         return documents
@@ -447,6 +491,7 @@ class ControlLoop:
         """List what is not as it should be."""
         doubts = [doubt for doubt in (self._inputs.topology_doubt, self._inputs.demand_doubt) if doubt]
         doubts += self._inputs.demand_gaps
+        doubts += self._announcing.doubts
         doubts += self._parts.outside.doubts if self._parts.outside is not None else ()
         doubts += [f"{name} is unverified: {why}" for name, why in sorted(self._unread.items())]
         down = [name for name in self._config.inventory.router if name not in self._parts.routes.up]

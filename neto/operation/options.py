@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neto.controller.cycle import CycleOptions
 from neto.controller.realise import Quanta
+from neto.operation.adjusting import Rules
 from neto.operation.inputs import TrustLimits
 from neto.operation.mode import RampPolicy
 from neto.settings.main import Settings
@@ -34,3 +35,8 @@ def trust_limits(settings: Settings) -> TrustLimits:
 def ramp_policy(settings: Settings) -> RampPolicy:
     """Portions in shares."""
     return RampPolicy(tuple(percent / 100 for percent in settings.ramp.portions), settings.ramp.hold_cycles)
+
+
+def adjusting_rules(settings: Settings) -> Rules:
+    """How announcements are adjusted."""
+    return Rules(asn=settings.bgp.asn, **settings.ingress.model_dump())

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from neto.model.demand import DemandMatrix, ExporterHealth
 from neto.model.peering import Peering
-from neto.model.plan import Plan
+from neto.model.plan import AnnouncementMove, Plan
 from neto.model.sr import ForwardingState, Route, RouteKey
 from neto.model.topology import Topology
 
@@ -64,11 +64,14 @@ class PeeringSource(Protocol):
         """What people see of it, by kind."""
 
 
-class DeviceReader(Protocol):
+class Devices(Protocol):
     """Command lines."""
 
     async def read(self, headend: str) -> ForwardingState:
-        """Policies and routes of ours on one router, as it shows them. Raises DeviceError."""
+        """Policies, routes and adjustments of ours on one router, as it shows them. Raises DeviceError."""
+
+    async def apply(self, headend: str, moves: Sequence[AnnouncementMove], check: Check) -> None:
+        """Adjust announcements at once, beside any plan. Raises DeviceError."""
 
 
 class RouteSource(Protocol):

@@ -17,6 +17,7 @@ from neto.store.protocol import Action, CycleState, Event, Store
 
 STATUS = "status"
 ACTIONS_SEEN = "actions"
+ADJUSTING = "adjusting"
 
 
 class Records:
@@ -37,6 +38,15 @@ class Records:
             return None
         told = status.json()["operation"]
         return msgspec.convert({**told, "mode": Mode(told["mode"])}, Operation)
+
+    async def adjusting(self) -> Any:
+        """Return what the last leader remembered of announcements that it adjusted; None when it did not."""
+        found = await self._store.document(ADJUSTING)
+        return None if found is None else found.json()
+
+    async def remember(self, adjusting: dict[str, Any]) -> None:
+        """Store what a successor should know of them."""
+        await self._put({ADJUSTING: adjusting})
 
     async def waiting(self, operation: Operation, doubts: Sequence[str]) -> None:
         """There is nothing to decide on yet."""

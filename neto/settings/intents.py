@@ -73,7 +73,7 @@ class _File(Section):
     excluded_prefixes: tuple[PrefixText, ...] = Field(default=(), strict=False)
     classes: tuple[_Class, ...] = Field(alias="class", min_length=1, max_length=MAX_CLASSES, strict=False)
     isp: tuple[_Isp, ...] = Field(default=(), strict=False)
-    ingress: Literal["off", "advise"] = "advise"
+    ingress: Literal["off", "advise", "apply"] = "advise"
     maintenance: tuple[_Maintenance, ...] = Field(default=(), strict=False)
     prefix_split: _PrefixSplit | None = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from neto.errors import InputError, Problem
-from neto.model.intent import Intents
+from neto.model.intent import Ingress, Intents
 from neto.model.inventory import Inventory
 from neto.model.peering import Peering
 from neto.settings import prometheus
@@ -19,6 +19,7 @@ from neto.settings.main import Mqtt, Settings
 from neto.settings.peering import load_peering, misplaced
 from neto.settings.schema import check, duplicates, unknown
 from neto.settings.toml import TomlFile, read_toml
+from neto.wire.dialects import dialect, names
 
 Read = TypeVar("Read")
 
@@ -163,6 +164,8 @@ def read_network(
         problems += _clashes(outside, inventory, peering) + misplaced(outside, inventory, peering)
     if intents and peering:
         problems += _isps(intents_path, intents, peering)
+    if inventory and intents and peering and outside and intents.ingress is Ingress.APPLY:
+        problems += _unadjustable(inventory_path, outside, inventory, peering)
     if inventory and intents and peering and any(each.prefixes for each in intents.classes):
         problems += _parts(intents_path, inventory, intents, peering)
     return inventory, intents, peering, problems
@@ -188,6 +191,31 @@ def _isps(path: Path, intents: Intents, peering: Peering) -> list[Problem]:
         for row, each in enumerate(intents.isps)
         if each.name not in names
     ]
+
+
+def _unadjustable(path: Path, outside: Path, inventory: Inventory, peering: Peering) -> list[Problem]:
+    """Find measured links at which no announcement can be adjusted, though the intents ask for it."""
+    file, problems = read_toml(outside), []
+    borders = {link.node for link in peering.links if link.interface is not None}
+    able = [name for name in names() if dialect(name).adjusts]
+    for row, router in enumerate(inventory.routers):
+        if router.name in borders and router.dialect not in able:
+            message = f'{router.dialect!r} cannot adjust announcements of {router.name}, which ingress = "apply" needs'
+            accepted = f"; accepted: {', '.join(able)}" if able else ""
+            problems.append(read_toml(path).problem(("router", row, "dialect"), message + accepted))
+    seen: dict[tuple[str, str], str] = {}
+    for row, link in enumerate(peering.links):
+        if link.interface is None:
+            continue
+        if not link.peer_address:
+            message = 'is missing; accepted: the address of the ISP\'s side, which ingress = "apply" needs'
+            problems.append(file.problem(("peering_link", row, "peer_address"), message))
+        elif (first := seen.setdefault((link.node, link.peer_address), link.name)) != link.name:
+            message = (
+                f'{link.peer_address} at {link.node} already is {first}\'s; ingress = "apply" tells them apart by it'
+            )
+            problems.append(file.problem(("peering_link", row, "peer_address"), message))
+    return problems
 
 
 def _parts(path: Path, inventory: Inventory, intents: Intents, peering: Peering) -> list[Problem]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from neto.settings.latency import Latency
-from neto.settings.schema import Count, Endpoint, Ipv4, NonNegative, Percent, Port, Positive, Section
+from neto.settings.schema import Count, Endpoint, Ipv4, NonNegative, Percent, Port, Positive, Section, Share
 
 Leaf = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -141,6 +141,24 @@ class Damping(Section):
         return self
 
 
+class Ingress(Section):
+    """Announcements that are made less attractive where the intents say `ingress = "apply"`, and made plain again."""
+
+    med: Annotated[int, Field(ge=1, le=4294967295)] = 100  # where a MED does it
+    prepend: Annotated[int, Field(ge=1, le=10)] = 1  # how often our AS number is put before a path
+    min_effect: Share = 0.25  # share of what was to leave a link that must have left it, or the change is taken back
+    margin: Share = 0.1  # share of a link's limit that stays free when a change is removed
+    settle_s: NonNegative = 60.0  # how long others may take to follow a change; what came before is not looked at
+    hold_s: NonNegative = 600.0  # how long a change stays, or one that did not help stays away; then twice as long
+    longest_hold_s: NonNegative = 86400.0
+
+    @model_validator(mode="after")
+    def _grows(self) -> Ingress:
+        if self.longest_hold_s < self.hold_s:
+            raise ValueError(f"has longest_hold_s below hold_s; accepted: longest_hold_s of {self.hold_s:g} or more")
+        return self
+
+
 class Controller(Section):
     """How to decide."""
 
@@ -220,6 +238,7 @@ class Settings(Section):
     ibgp: Ibgp | None = None
     latency: Latency | None = None
     damping: Damping = Damping()
+    ingress: Ingress = Ingress()
     controller: Controller = Controller()
     safety: Safety = Safety()
     ramp: Ramp = Ramp()
