@@ -212,7 +212,7 @@ def _unadjustable(path: Path, outside: Path, inventory: Inventory, peering: Peer
             problems.append(file.problem(("peering_link", row, "peer_address"), message))
         elif (first := seen.setdefault((link.node, link.peer_address), link.name)) != link.name:
             message = (
-                f'{link.peer_address} at {link.node} already is {first}\'s; ingress = "apply" tells them apart by it'
+                f'{link.peer_address} at {link.node} already is {first}\'s; ingress = "apply" needs one of its own'
             )
             problems.append(file.problem(("peering_link", row, "peer_address"), message))
     return problems

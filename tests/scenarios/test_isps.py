@@ -100,6 +100,49 @@ def test_what_comes_in_by_a_link_is_measured_and_advice_says_what_to_change(site
     site.until("nothing has to change", lambda: site.show("ingress")["proposals"] == [], 60)
 
 
+def test_what_comes_in_is_moved_by_an_announcement_that_is_changed_and_made_plain_again(site):
+    """Oracle: the lab, which puts what is typed at its borders through route-maps of its own, and sends accordingly."""
+    site.edit("config/intents.toml", 'ingress = "advise"', 'ingress = "apply"')
+    site.config.write_text(site.config.read_text() + "\n[ingress]\nsettle_s = 0\nhold_s = 4\n")
+    limit_mbps = 5000
+    before = came_in(site)["links"]
+    assert before["nyc-a-1"] > limit_mbps
+    run_to_full(site)
+
+    site.ask("mark", name="changed")
+    site.until("an announcement is changed", lambda: came_in(site)["told"], 60)
+    changed = came_in(site)
+    (told,) = changed["told"]
+    assert (told["peering_link"], told["told"]) == ("nyc-a-1", {"prepended": 0, "med": 100, "communities": []})
+    assert changed["links"]["nyc-a-1"] <= limit_mbps
+    assert sum(changed["links"].values()) == pytest.approx(sum(before.values()))
+    (move,) = (move for step in site.show("plan")["steps"] for move in step["moves"])
+    assert (move["device"], move["kind"], move["becomes"]) == ("nyc1", "announcement", "with MED 100")
+    assert "with MED 100" in site.neto("plan").stdout
+    site.until("what it brought is measured", lambda: applied(site)["left"] == pytest.approx(1.0, abs=0.02), 60)
+    assert told["prefix"] in site.neto("show", "ingress").stdout
+    two_cycles(site)
+    assert came_in(site) == changed
+    assert site.ask("since", name="changed")["over_seconds"] == {}
+
+    site.ask("scale", factor=0.5)
+    site.until("it is plain again", lambda: not came_in(site)["told"], 60)
+    assert came_in(site)["links"] == pytest.approx({link: mbps / 2 for link, mbps in before.items()})
+
+    site.ask("scale", factor=1.0)
+    site.until("it is changed again", lambda: came_in(site)["told"] and applied(site), 90)
+    since, cycles = applied(site)["since"], site.log("daemon").count("cycle.done")
+    site.processes["daemon"].kill()
+    site.processes["daemon"].wait(10)
+    site.start("daemon", "run")
+    site.until("a successor decides", lambda: site.log("daemon").count("cycle.done") > cycles, 60)
+    assert applied(site)["since"] == since  # it knows what it took over
+    assert came_in(site)["told"] == [told]
+    site.neto("legacy")
+    site.until("the kill switch makes it plain", lambda: not came_in(site)["told"], 30)
+    assert came_in(site)["links"] == pytest.approx(before)
+
+
 def test_a_default_route_and_full_tables_that_vanish_move_nothing(site):
     """What a border says while its traffic goes on as it went: each is counted, or an alarm, and no plan begins."""
     tell_full_tables(site)
@@ -131,6 +174,19 @@ def run_measured(site):
     site.ask("scale", factor=0.5)  # so that the other ISP can take it all
     run_to_full(site)
     site.until("delays are measured", lambda: site.show("latency")["estimates"], 20)
+
+
+def came_in(site):
+    """What comes in by each link, and what is told otherwise than plainly, by the lab's own account."""
+    told = site.ask("inbound")
+    return {"links": told["links"], "told": told["told"]}
+
+
+def applied(site):
+    """The one change that the daemon says it made; `until` goes on while there is none."""
+    rows = site.show("ingress")["applied"]
+    assert len(rows) == 1
+    return rows[0]
 
 
 def opened(site):
