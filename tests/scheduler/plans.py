@@ -2,9 +2,10 @@
 
 from ipaddress import IPv4Network
 
+from neto.model.announcement import Adjustment, AnnouncementKey
 from neto.model.intent import Intents
 from neto.model.inventory import Inventory, Router, Site
-from neto.model.plan import MoveKind, Plan, PolicyMove, RouteMove, Step, Urgency
+from neto.model.plan import AnnouncementMove, MoveKind, Plan, PolicyMove, RouteMove, Step, Urgency
 from neto.model.sr import ForwardingState, PolicyKey, Route, RouteKey, Segment, SegmentList, SrPolicy
 from neto.scheduler.constraints import Constraints
 
@@ -56,6 +57,11 @@ def withdraw(device, prefix=PREFIX):
     return RouteMove(RouteKey(device, prefix), None)
 
 
+def adjust(device, prefix=PREFIX, peer="100.64.1.2", **what):
+    key = AnnouncementKey(device, peer, prefix)
+    return AnnouncementMove(key, Adjustment(key, **what) if what else None)
+
+
 def plan(*steps):
     return Plan(Urgency.OPTIMISE, tuple(Step(tuple(moves), 0.5) for moves in steps))
 
@@ -64,4 +70,5 @@ def state(*moves):
     """What a device shows once it has done these moves."""
     policies = {m.key: m.policy for m in moves if isinstance(m, PolicyMove) and m.policy}
     routes = {m.key: m.route for m in moves if isinstance(m, RouteMove) and m.route}
-    return ForwardingState(policies, routes)
+    adjustments = {m.key: m.adjustment for m in moves if isinstance(m, AnnouncementMove) and m.adjustment}
+    return ForwardingState(policies, routes, adjustments)

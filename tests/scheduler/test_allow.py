@@ -5,13 +5,18 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from neto.model.peering import Peering, PrefixGroup
+from neto.model.peering import Peering, PeeringLink, PrefixGroup
 from neto.model.plan import MoveKind
 from neto.scheduler.allow import listed
-from tests.scheduler.plans import announce, install, inventory, policy, remove, replace, withdraw
+from tests.scheduler.plans import adjust, announce, install, inventory, policy, remove, replace, withdraw
 
 GROUP = IPv4Network("192.0.2.0/24")
-RULE = listed(inventory(), Peering(groups=(PrefixGroup("eyeballs", (GROUP,)),)))
+LINKS = (
+    PeeringLink("nyc-a", "nyc1", "a", 1.0, peer_address="100.64.1.2", lower_community="64500:80"),
+    PeeringLink("nyc-b", "nyc1", "b", 1.0, peer_address="100.64.1.6", announced=()),
+    PeeringLink("nyc-c", "nyc1", "c", 1.0),
+)
+RULE = listed(inventory(), Peering(links=LINKS, groups=(PrefixGroup("eyeballs", (GROUP,)),)), 65000)
 
 
 def per_flow(*mapping):
@@ -29,6 +34,12 @@ def per_flow(*mapping):
         announce("nyc1"),
         announce("nyc1", prefix=GROUP),
         withdraw("nyc1"),
+        adjust("nyc1", community="64500:80"),
+        adjust("nyc1", med=100),
+        adjust("nyc1", prepend=(65000,) * 10),
+        adjust("nyc1"),
+        adjust("nyc1", peer="192.0.2.1"),  # what is listed no more may be taken back
+        adjust("nyc1", prefix=IPv4Network("10.0.0.0/8")),
     ],
 )
 def test_what_we_do_is_allowed(move):
@@ -58,6 +69,22 @@ def test_what_we_do_is_allowed(move):
         (changed(remove("nyc1"), policy=policy("nyc1", 16001)), "does not say"),
         (changed(install("nyc1", 16001), kind=MoveKind.ROUTE), "does not say"),
         (changed(install("nyc1", 16001), policy=policy("lon1", 16001)), "under the key"),
+        (adjust("tokyo1", med=1), "not in the inventory"),
+        (adjust("lon1", med=1), "far end of no peering link"),
+        (adjust("nyc1", peer="192.0.2.1", med=1), "far end of no peering link"),
+        (adjust("nyc1", peer="", med=1), "far end of no peering link"),
+        (adjust("nyc1", peer="100.64.1.6", med=1), "not announced through nyc-b"),
+        (adjust("nyc1", prefix=GROUP, med=1), "not announced through nyc-a"),
+        (adjust("nyc1", prefix=IPv4Network("10.5.0.0/19"), med=1), "not announced through nyc-a"),
+        (adjust("nyc1", med=1 << 32), "out of range"),
+        (adjust("nyc1", med=-1), "out of range"),
+        (adjust("nyc1", community="64500:666"), "not the lower_community"),
+        (adjust("nyc1", prepend=(65000, 64500)), "accepted: 65000, up to 10 times"),
+        (adjust("nyc1", prepend=(65000,) * 11), "accepted: 65000, up to 10 times"),
+        (adjust("nyc1", med=1, prepend=(65000,)), "an adjustment is"),
+        (adjust("nyc1", prepend=()), "an adjustment is"),
+        (changed(adjust("nyc1", med=1), key=adjust("lon1").key), "under the key"),
+        (changed(adjust("nyc1"), kind=MoveKind.ROUTE), "a route move of an announcement"),
         (per_flow(), "either"),
         (changed(per_flow((46, 1004)), policy=changed(policy("nyc1", 16001), per_flow=((46, 1004),))), "either"),
         (per_flow((64, 1004)), "code point 64"),

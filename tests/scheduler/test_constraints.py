@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neto.model.intent import Intents, MaintenanceWindow
 from neto.scheduler.constraints import Constraints, in_window
 from neto.scheduler.task import tasks_of
-from tests.scheduler.plans import ROUTERS, announce, constraints, inventory, plan
+from tests.scheduler.plans import ROUTERS, adjust, announce, constraints, inventory, plan
 
 
 def at(hour, minute=0):
@@ -95,3 +95,11 @@ def test_one_move_of_a_forbidden_shape_refuses_the_plan():
 def test_rules_that_let_nothing_happen_are_no_rules():
     with pytest.raises(ValueError, match="at least one"):
         constraints(per_site=0)
+
+
+def test_a_step_that_adjusts_announcements_does_nothing_else():
+    why = "a step that adjusts announcements does something else as well"
+    both = [adjust("nyc1", med=1), announce("lon1")]
+    assert constraints().plan_refusal(plan(both)) == why
+    assert constraints().plan_refusal(plan(both[:1], both[1:])) == ""
+    assert constraints().plan_refusal(plan([adjust("nyc1", med=1), adjust("lon1")])) == ""

@@ -8,13 +8,24 @@ import pytest
 
 from neto.errors import DeviceError, DeviceTimeoutError, LeaseLostError, StoreError, WireError
 from neto.model.intent import Intents
-from neto.model.plan import PolicyMove
+from neto.model.plan import RouteMove
 from neto.model.sr import ForwardingState
 from neto.scheduler.progress import End, Patience
 from neto.scheduler.runner import Runner
 from neto.store.protocol import Process
 from neto.store.sqlite import open_store
-from tests.scheduler.plans import ROUTERS, announce, constraints, install, plan, remove, replace, state, withdraw
+from tests.scheduler.plans import (
+    ROUTERS,
+    adjust,
+    announce,
+    constraints,
+    install,
+    plan,
+    remove,
+    replace,
+    state,
+    withdraw,
+)
 
 
 @dataclass
@@ -92,7 +103,8 @@ class Policies:
         self.read = world.read
 
     async def apply(self, headend, moves, check):
-        assert {(type(move), move.key.headend) for move in moves} == {(PolicyMove, headend)}
+        assert {move.key.headend for move in moves} == {headend}
+        assert len({type(move) for move in moves} - {RouteMove}) == 1
         await self.world.push(headend, moves, check)
 
 
@@ -145,6 +157,17 @@ FULL = plan(
 
 async def journal(store):
     return [(entry.step, entry.device, entry.kind, entry.state) for entry in await store.tasks(1)]
+
+
+async def test_announcements_are_adjusted_by_command_line_and_read_back(runner, store):
+    moves = [adjust("nyc1", med=5), adjust("lon1")]
+    outcome = await runner.run(plan(moves), cycle=1)
+    assert outcome.done
+    assert (outcome.read["nyc1"], outcome.read["lon1"]) == (state(moves[0]), state())
+    assert sorted(await journal(store)) == [
+        (0, "lon1", "announcements", "verified"),
+        (0, "nyc1", "announcements", "verified"),
+    ]
 
 
 async def test_a_plan_is_carried_out_and_read_back(runner, store):

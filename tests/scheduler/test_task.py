@@ -6,17 +6,19 @@ import pytest
 
 from neto.model.sr import Segment, SegmentList, SidKind
 from neto.scheduler.task import Task, TaskKind, differences, tasks_of
-from tests.scheduler.plans import announce, install, plan, policy, remove, replace, state, withdraw
+from tests.scheduler.plans import adjust, announce, install, plan, policy, remove, replace, state, withdraw
 
 
 def test_a_device_has_one_task_for_each_kind_of_agent_and_time():
-    moves = [remove("nyc1", colour=9), announce("nyc1"), install("nyc1", 16001), announce("lon1"), withdraw("nyc1")]
+    moves = [adjust("nyc1", med=1), remove("nyc1", colour=9), announce("nyc1"), install("nyc1", 16001)]
+    moves += [announce("lon1"), withdraw("nyc1")]
     tasks = tasks_of(plan(moves).steps[0], 3)
     assert [(task.step, task.device, task.kind, len(task.moves)) for task in tasks] == [
         (3, "nyc1", TaskKind.POLICIES, 1),
         (3, "nyc1", TaskKind.ROUTES, 2),
         (3, "lon1", TaskKind.ROUTES, 1),
         (3, "nyc1", TaskKind.REMOVALS, 1),
+        (3, "nyc1", TaskKind.ANNOUNCEMENTS, 1),
     ]
     assert sorted(map(str, moves)) == sorted(str(move) for task in tasks for move in task.moves)
 
@@ -77,6 +79,15 @@ def test_a_route_is_compared_by_next_hop_and_colour_alone():
     assert differences(task(move), state(shown)) == ()
     for other in (announce("nyc1", colour=1100), announce("nyc1", next_hop="10.255.0.4")):
         assert differences(task(move), state(other)) == ("route 10.5.0.0/18 differs",)
+
+
+def test_an_adjustment_is_compared_by_all_that_it_says():
+    move, name = adjust("nyc1", med=5), "announcement of 10.5.0.0/18 to 100.64.1.2"
+    assert differences(task(move), state(move)) == ()
+    for other in (adjust("nyc1", med=6), adjust("nyc1", prepend=(5,)), adjust("nyc1", community="5:5")):
+        assert differences(task(move), state(other)) == (f"{name} differs",)
+    assert differences(task(move), state(adjust("nyc1", peer="100.64.1.6", med=5))) == (f"{name} is missing",)
+    assert differences(task(adjust("nyc1")), state(move)) == (f"{name} is still there",)
 
 
 def test_what_should_be_there_and_is_not_and_the_reverse():

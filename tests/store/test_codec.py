@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from neto.errors import StoreError
 from neto.model.allocation import Allocation, ClassReport, PathSet
+from neto.model.announcement import Adjustment, AnnouncementKey
 from neto.model.demand import Demand, DemandMatrix, PrefixDemand
 from neto.model.intent import Intents, MaintenanceWindow, TrafficClass
 from neto.model.inventory import Inventory, Router, Site
 from neto.model.peering import Egress, Isp, Peering, PeeringLink, PrefixGroup
-from neto.model.plan import MoveKind, Plan, PolicyMove, RouteMove, Step, Urgency
+from neto.model.plan import AnnouncementMove, MoveKind, Plan, PolicyMove, RouteMove, Step, Urgency
 from neto.model.snapshot import Decision, Snapshot
 from neto.model.sr import (
     ForwardingState,
@@ -117,14 +118,18 @@ policies = st.builds(
     some(st.tuples(counts, counts)),
 )
 routes = st.builds(Route, route_keys, names, counts)
+announcement_keys = st.builds(AnnouncementKey, names, names, prefixes)
+adjustments = st.builds(Adjustment, announcement_keys, names, st.none() | counts, some(counts))
 states = st.builds(
     ForwardingState,
     st.dictionaries(policy_keys, policies, max_size=3),
     st.dictionaries(route_keys, routes, max_size=3),
+    st.dictionaries(announcement_keys, adjustments, max_size=3),
 )
 moves = st.builds(PolicyMove, st.sampled_from(MoveKind), policy_keys, st.none() | policies) | st.builds(
     RouteMove, route_keys, st.none() | routes
 )
+moves |= st.builds(AnnouncementMove, announcement_keys, st.none() | adjustments)
 plans = st.builds(Plan, st.sampled_from(Urgency), some(st.builds(Step, some(moves), numbers, names)), names)
 allocations = st.builds(
     Allocation,

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from copy import deepcopy
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,8 +17,10 @@ from neto.lab.configuration import CandidateList, PolicyConfig
 from neto.lab.keys import make_keys
 from neto.lab.ssh import serve_router
 from neto.lab.state import LabRoute, RouterState
+from neto.lab.told import Told, bordering
+from neto.model.announcement import Adjustment, AnnouncementKey
 from neto.model.inventory import Router
-from neto.model.plan import MoveKind, PolicyMove
+from neto.model.plan import AnnouncementMove, MoveKind, PolicyMove
 from neto.model.sr import PolicyKey, Route, RouteKey, Segment, SegmentList, SrPolicy
 
 COMMUNITY = "65000:900"
@@ -111,6 +114,35 @@ async def test_routes_of_ours_are_read_back_and_others_are_not(wan):
     wan.states["nyc1"].routes[theirs] = LabRoute(theirs, "10.255.0.6", 200, 1600, ("65000:9001",))
     key = RouteKey("nyc1", ours)
     assert (await wan.agents.read("nyc1")).routes == {key: Route(key, "10.255.0.5", 1500)}
+
+
+PEER = "100.64.1.2"
+KEY = AnnouncementKey("nyc1", PEER, IPv4Network("10.1.0.0/18"))
+PREPENDED = AnnouncementMove(KEY, Adjustment(KEY, prepend=(65000,)))
+
+
+async def test_an_announcement_is_adjusted_and_read_back_and_no_policy_is_touched(wan):
+    router = wan.servers["nyc1"].router
+    router.running.out = bordering(65000, {PEER: 64500})
+    await wan.agents.apply("nyc1", [install(policy("nyc1", 1001, ((16003,), 1)))], leads)
+    before = policies(wan)
+    await wan.agents.apply("nyc1", [PREPENDED], leads)
+    assert router.running.out.told(PEER, KEY.prefix) == Told(prepended=1)
+    assert (await wan.agents.read("nyc1")).announcements == {KEY: PREPENDED.adjustment}
+    await wan.agents.apply("nyc1", [AnnouncementMove(KEY, None)], leads)
+    assert router.running.out == bordering(65000, {PEER: 64500})
+    assert policies(wan) == before
+
+
+async def test_a_neighbour_whose_policy_is_somebody_elses_is_left_alone(wan):
+    router = wan.servers["nyc1"].router
+    router.running.out = bordering(65000, {PEER: 64500})
+    router.running.out.neighbours[PEER] = 64500, "MINE"
+    before = deepcopy(router.running)
+    with pytest.raises(DeviceError, match="it is MINE, which is not NetO's"):
+        await wan.agents.apply("nyc1", [PREPENDED], leads)
+    assert router.running == before
+    assert (await wan.agents.read("nyc1")).announcements == {}
 
 
 async def test_a_replacement_is_atomic(wan):
