@@ -85,7 +85,6 @@ COMMANDS = {
     ),
     "config-route-map": (
         Command("match ip address prefix-list {list:word}", "match"),
-        Command("on-match next", "goes_on"),
         Command("set metric {med:0-4294967295}", "set_med"),
         Command("set community {community:word} additive", "set_community"),
         *(
@@ -294,9 +293,6 @@ class Session:
 
     def _match(self, values: Values) -> str:
         return self._set("match", values["list"])
-
-    def _goes_on(self, _values: Values) -> str:
-        return self._set("goes_on", True)
 
     def _set_med(self, values: Values) -> str:
         return self._set("med", int(values["med"]))

@@ -1,13 +1,13 @@
 """What a border tells one neighbour of a prefix: its own announcement, put through the route-map toward that neighbour.
 
-Route-maps as FRR has them (docs.frrouting.org, Route Maps): entries in order; the first that matches decides, unless it
-says to go on; what matches nothing is denied, and so is everything while the map that is named is not there.
+Route-maps as FRR has them (docs.frrouting.org, Route Maps): entries in order; the first that matches decides; what
+matches nothing is denied, and so is everything while the map that is named is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 
@@ -29,14 +29,11 @@ class MapEntry:
     prepend: tuple[int, ...] = ()
     med: int | None = None
     community: str = ""
-    goes_on: bool = False
 
     def lines(self) -> Iterator[str]:
         """Yield its body as the lines that would make it, in the order in which FRR shows them."""
         if self.match:
             yield f" match ip address prefix-list {self.match}"
-        if self.goes_on:
-            yield " on-match next"
         if self.prepend:
             yield f" set as-path prepend {' '.join(map(str, self.prepend))}"
         if self.community:
@@ -44,11 +41,9 @@ class MapEntry:
         if self.med is not None:
             yield f" set metric {self.med}"
 
-    def added(self, told: Told) -> Told:
+    def added(self) -> Told:
         """Return an announcement with what this entry adds."""
-        communities = (*told.communities, self.community) if self.community else told.communities
-        med = told.med if self.med is None else self.med
-        return replace(told, prepended=told.prepended + len(self.prepend), med=med, communities=communities)
+        return Told(len(self.prepend), self.med or 0, (self.community,) if self.community else ())
 
 
 @dataclass(slots=True)
@@ -63,15 +58,9 @@ class OutPolicies:
     def told(self, neighbour: str, prefix: IPv4Network) -> Told | None:
         """Return what a neighbour is told of a prefix that the border announces; None: nothing."""
         _, name = self.neighbours.get(neighbour, (0, ""))
-        told = Told()
         for _, entry in sorted(self.route_maps.get(name, {}).items()):
-            if entry.match and not self._permitted(entry.match, prefix):
-                continue
-            if not entry.permits:
-                return None
-            told = entry.added(told)
-            if not entry.goes_on:
-                return told
+            if not entry.match or self._permitted(entry.match, prefix):
+                return entry.added() if entry.permits else None
         return None
 
     def _permitted(self, name: str, prefix: IPv4Network) -> bool:

@@ -1,9 +1,10 @@
-"""Adjustments of announcements in FRR's grammar: entries of the route-map by which a border tells one neighbour.
+"""Adjustments of announcements in FRR's grammar: entries of a route-map through which a border tells one neighbour.
 
-The operator sets `neighbor PEER route-map NETO-OUT-PEER out` and ends that map with an entry that permits what should
-be announced: plainly, or by calling another map. Ours come before it, one for each prefix. Each matches that prefix
-alone, adds to it, and goes on to the next (`on-match next`): none decides whether anything is announced. Of neighbours
-and of other people's maps and entries nothing is ever said.
+The operator makes the map, `NETO-OUT-PEER`, with one entry at its end that permits everything, and has what is told go
+through it: as the neighbour's own map (`neighbor PEER route-map NETO-OUT-PEER out`), or by a `call` in the map that is
+there, after that has decided. Our entries come before the last, one for each prefix: each permits that prefix alone,
+and adds to it. So whatever part of our lines a router has put to use, nothing is announced that was not, and nothing
+is not that was. Of neighbours and of other people's maps and entries nothing is ever said.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ _PREFIX = rf"{_ADDRESS}/\d{{1,2}}"
 _LIST_NAME = rf"{_LIST}{_ADDRESS}-{_ADDRESS}-\d{{1,2}}"
 ALLOWED = (
     rf"(?:no )?route-map {_MAP}{_ADDRESS} permit [1-9]\d{{0,3}}",  # never without a number: that is the whole map
-    r"on-match next",
     rf"match ip address prefix-list {_LIST_NAME}",
     rf"set (?:metric {_NUMBER}|as-path prepend {_NUMBER}(?: {_NUMBER}){{0,9}}|community \d{{1,5}}:\d{{1,5}} additive)",
     rf"ip prefix-list {_LIST_NAME} seq 5 permit {_PREFIX}",
@@ -84,12 +84,11 @@ def lines(moves: Sequence[AnnouncementMove], running: OutPolicies) -> tuple[str,
 
 
 def _add(adjustment: Adjustment, number: int) -> Iterator[str]:
-    """Say one entry: the prefixes first, and what makes it harmless before what it does."""
+    """Say one entry: the prefixes first, and whom it is for before what it does."""
     key = adjustment.key
     what = _set(adjustment)
     yield f"ip prefix-list {_list(key)} seq 5 permit {key.prefix}"
     yield f"route-map {_MAP}{key.peer} permit {number}"
-    yield "on-match next"
     yield f"match ip address prefix-list {_list(key)}"
     yield what
     yield "exit"
@@ -139,6 +138,8 @@ def read(text: str, headend: str) -> OutPolicies:
     trouble = {peer: _hook_trouble(peer, name, found) for peer, name in found.out.items()}
     for name, numbered in found.maps.items():
         peer = name.removeprefix(_MAP)
+        if peer == name:
+            continue
         for number, (action, body) in numbered.items():
             if number > MOST_ENTRIES:
                 continue
@@ -159,7 +160,7 @@ def _found(text: str) -> _Found:
         word = line.strip()
         if not line.startswith(" "):
             body, inside, family = [], False, ""
-            if (entry := _ENTRY.fullmatch(word)) and entry["map"].startswith(_MAP):
+            if entry := _ENTRY.fullmatch(word):
                 found.maps.setdefault(entry["map"], {})[int(entry["number"])] = entry["action"], body
             elif permits := _PERMITS.fullmatch(word):
                 found.lists.setdefault(permits["name"], []).append(permits["what"])
@@ -176,14 +177,12 @@ def _found(text: str) -> _Found:
 
 def _hook_trouble(peer: str, name: str, found: _Found) -> str:
     """Say why nothing may be added to what this neighbour is told; "" when it may."""
-    if name != _MAP + peer:
-        return f"it is {name}, which is not NetO's (accepted: {_MAP}{peer})"
-    theirs = {number: entry for number, entry in found.maps.get(name, {}).items() if number > MOST_ENTRIES}
-    if not theirs:
-        return f"{name} has no entry of yours above {MOST_ENTRIES} that permits what is announced"
-    action, body = theirs[max(theirs)]
-    if action != "permit" or any(line.startswith("match ") for line in body):
-        return f"the last entry of {name} does not permit all that reaches it"
+    mine = _MAP + peer
+    if name != mine and not any(f"call {mine}" in body for _, body in found.maps.get(name, {}).values()):
+        return f"it is {name}, which is not NetO's (accepted: {mine}, or one that calls it)"
+    theirs = [entry for number, entry in found.maps.get(mine, {}).items() if number > MOST_ENTRIES]
+    if theirs != [("permit", [])]:
+        return f"{mine} has above {MOST_ENTRIES} anything else than one entry that permits everything"
     return ""
 
 
@@ -207,5 +206,5 @@ def _adjustment(
         entry = list(_add(adjustment, 1))
     except ValueError:
         return None
-    same = sorted(body) == sorted(line for line in entry[2:-1]) and f"ip prefix-list {name} {permitted[0]}" == entry[0]
+    same = sorted(body) == sorted(entry[2:-1]) and f"ip prefix-list {name} {permitted[0]}" == entry[0]
     return adjustment if same else None

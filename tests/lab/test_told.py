@@ -27,7 +27,6 @@ exit
 ip prefix-list ONE seq 5 permit 10.1.0.0/18
 route-map NETO-OUT-100.64.1.2 permit 10
  match ip address prefix-list ONE
- on-match next
  set as-path prepend 65000 65000
 exit
 !
@@ -53,7 +52,7 @@ def type_in(router, *lines):
 
 
 ONE = ("ip prefix-list ONE seq 5 permit 10.1.0.0/18", f"route-map NETO-OUT-{PEER} permit 10")
-MATCH = ("match ip address prefix-list ONE", "on-match next")
+MATCH = "match ip address prefix-list ONE"
 
 
 def test_a_border_that_was_only_set_up_tells_everything_plainly():
@@ -72,7 +71,7 @@ def test_a_border_that_was_only_set_up_tells_everything_plainly():
 )
 def test_an_entry_adds_to_what_one_neighbour_is_told_of_one_prefix(line, told):
     router = border()
-    type_in(router, *ONE, *MATCH, line)
+    type_in(router, *ONE, MATCH, line)
     out = router.running.out
     assert (out.told(PEER, FIRST), out.told(PEER, SECOND), out.told(OTHER, FIRST)) == (told, Told(), Told())
     type_in(router, f"no route-map NETO-OUT-{PEER} permit 10", "no ip prefix-list ONE")
@@ -81,20 +80,20 @@ def test_an_entry_adds_to_what_one_neighbour_is_told_of_one_prefix(line, told):
 
 def test_what_is_typed_is_shown_as_frr_shows_it():
     router = border()
-    type_in(router, *ONE, "set as-path prepend 65000 65000", *MATCH)
+    type_in(router, *ONE, "set as-path prepend 65000 65000", MATCH)
     assert CONFIGURED in Session(router).enter("show running-config")
 
 
 def test_route_maps_withdraw_where_somebody_makes_them():
     """The lab must notice if ever a line of ours did."""
     denied = border()
-    type_in(denied, *ONE[:1], f"route-map NETO-OUT-{PEER} deny 10", *MATCH)
+    type_in(denied, *ONE[:1], f"route-map NETO-OUT-{PEER} deny 10", MATCH)
     assert denied.running.out.told(PEER, FIRST) is None
     assert denied.running.out.told(PEER, SECOND) == Told()
     gone = border()
     type_in(gone, f"no route-map NETO-OUT-{PEER} permit 65535")
     assert gone.running.out.told(PEER, FIRST) is None
-    final = border()  # an entry that does not go on decides
+    final = border()  # the first that matches decides
     type_in(final, *ONE, "set metric 7")
     assert final.running.out.told(PEER, SECOND) == Told(med=7)
 

@@ -28,7 +28,6 @@ LAB = dialect("lab")
 CONVERSATION = """\
 ip prefix-list NETO-TO-100.64.1.2-10.1.0.0-18 seq 5 permit 10.1.0.0/18
 route-map NETO-OUT-100.64.1.2 permit 1
-on-match next
 match ip address prefix-list NETO-TO-100.64.1.2-10.1.0.0-18
 set as-path prepend 65000 65000
 exit
@@ -54,7 +53,7 @@ router bgp 65000
  address-family ipv4 unicast
   network 10.1.0.0/18
   neighbor 100.64.1.2 activate
-  neighbor 100.64.1.2 route-map NETO-OUT-100.64.1.2 out
+  neighbor 100.64.1.2 route-map OPERATOR out
  exit-address-family
 exit
 !
@@ -62,17 +61,16 @@ ip prefix-list ALLOW seq 5 permit 10.1.0.0/16 le 24
 ip prefix-list NETO-TO-100.64.1.2-10.1.0.0-18 seq 5 permit 10.1.0.0/18
 !
 route-map OPERATOR permit 10
+ call NETO-OUT-100.64.1.2
  match ip address prefix-list ALLOW
 exit
 !
 route-map NETO-OUT-100.64.1.2 permit 1
  match ip address prefix-list NETO-TO-100.64.1.2-10.1.0.0-18
- on-match next
  set as-path prepend 65000 65000
 exit
 !
 route-map NETO-OUT-100.64.1.2 permit 65535
- call OPERATOR
 exit
 !
 end
@@ -173,14 +171,18 @@ def test_whatever_comes_in_whatever_order_the_border_has_what_was_said_last_and_
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("route-map NETO-OUT-100.64.1.2 out", "route-map MINE out", "it is MINE, which is not NetO's"),
-        ("  neighbor 100.64.1.2 route-map NETO-OUT-100.64.1.2 out\n", "", "it has none"),
+        ("route-map OPERATOR out", "route-map MINE out", "it is MINE, which is not NetO's"),
+        ("route-map OPERATOR out", "route-map NETO-OUT-100.64.2.2 out", "which is not NetO's"),
+        (" call NETO-OUT-100.64.1.2\n", "", "it is OPERATOR, which is not NetO's"),
+        (" call NETO-OUT-100.64.1.2\n", " call NETO-OUT-100.64.1.20\n", "it is OPERATOR, which is not NetO's"),
+        ("  neighbor 100.64.1.2 route-map OPERATOR out\n", "", "it has none"),
         ("ipv4 unicast", "ipv4 multicast", "it has none"),
         ("router bgp 65000", "router bgp 65000 vrf blue", "it has none"),
         ("permit 65535", "permit 100", "entry 100 of NETO-OUT-100.64.1.2 is not as NetO writes it"),
-        ("permit 65535", "deny 65535", "does not permit all"),
-        (" call OPERATOR", " match ip address prefix-list ALLOW\n call OPERATOR", "does not permit all"),
-        (" on-match next\n", "", "entry 1 of"),
+        ("permit 65535", "deny 65535", "above 9999 anything else"),
+        ("permit 65535", "permit 65535\n match ip address prefix-list ALLOW", "above 9999 anything else"),
+        ("permit 65535", "permit 65535\n call OPERATOR", "above 9999 anything else"),
+        ("permit 65535", "deny 10000\n!\nroute-map NETO-OUT-100.64.1.2 permit 65535", "above 9999 anything else"),
         ("NETO-OUT-100.64.1.2 permit 1\n", "NETO-OUT-100.64.1.2 deny 1\n", "entry 1 of"),
         ("set as-path prepend 65000 65000", "set as-path prepend 65000 65000\n set metric 5", "entry 1 of"),
         ("set as-path prepend 65000 65000", "set ip next-hop 10.9.9.9", "entry 1 of"),
@@ -264,6 +266,7 @@ def test_what_cannot_be_said_is_refused_before_anything_is_sent(what, key, why):
         "set as-path prepend 65000 last-as 3",
         "call OPERATOR",
         "on-match goto 65535",
+        "on-match next",
         "match ip address prefix-list ALLOW",
         "clear bgp *",
         f"set as-path prepend {' '.join(['65000'] * 11)}",
