@@ -8,12 +8,15 @@ import pytest
 
 from neto.agents.http import Server
 from neto.errors import InputError, NetoError
-from neto.model.intent import IspWish, PrefixSplit
+from neto.model.intent import Ingress, IspWish, PrefixSplit
+from neto.operation.adjusting import Rules
+from neto.operation.options import adjusting_rules
 from neto.settings.broker import broker
 from neto.settings.collector import load_collector
 from neto.settings.load import load_config
 from neto.settings.peering import load_offline
 from neto.settings.prometheus import source
+from neto.wire.dialects import dialect
 from neto.wire.prometheus import Reading
 
 FILES = {
@@ -162,8 +165,18 @@ def test_good_files_load(config):
         (
             "intents.toml",
             "headroom",
-            'ingress = "apply"\nheadroom',
-            r"intents.toml:2: ingress: 'apply' is not accepted",
+            'ingress = "force"\nheadroom',
+            r"intents.toml:2: ingress: 'force' is not accepted",
+        ),
+        *(
+            ("neto.toml", "[bgp]", f"[ingress]\n{line}\n[bgp]", expected)
+            for line, expected in (
+                ("hold_s = 100000", r"neto.toml:5: ingress: .*longest_hold_s below hold_s"),
+                ("prepend = 11", r"neto.toml:6: ingress\.prepend: 11 is out of range"),
+                ("med = 0", r"neto.toml:6: ingress\.med: 0 is out of range"),
+                ("margin = 1.0", r"neto.toml:6: ingress\.margin: 1.0 is out of range"),
+                ("min_effect = -0.1", r"neto.toml:6: ingress\.min_effect: -0.1 is out of range"),
+            )
         ),
         ("peering.toml", "lon1", "fra1", r"peering.toml:7: peering_link\[1\]\.node: 'fra1' is no node; accepted: lon1"),
         ("peering.toml", "= 1000", "= inf", r"peering.toml:9: .*capacity_mbps: inf is not a number"),
@@ -188,7 +201,7 @@ def test_good_files_load(config):
             '= 1000\nannounced = ["10.1.0.0/18", "10.9.0.0/18"]',
             r"peering.toml:10: .*announced: '10\.9\.0\.0/18' is no prefix of a router .*; accepted: 10\.1\.0\.0/18",
         ),
-        ("intents.toml", "headroom", 'ingress = "apply"\nheadroom', r"intents.toml:2: ingress: .*advise"),
+        ("intents.toml", "headroom", 'ingress = "force"\nheadroom', r"intents.toml:2: ingress: .*advise"),
         (
             "peering.toml",
             "delay_us",
@@ -200,6 +213,42 @@ def test_good_files_load(config):
 def test_each_mistake_is_named_with_its_place(config, file, old, new, expected):
     edit(config, file, old, new)
     assert any(re.match(expected, problem) for problem in problems(config)), problems(config)
+
+
+def asks_to_apply(config, link=""):
+    edit(config, "intents.toml", "headroom", 'ingress = "apply"\nheadroom')
+    edit(config, "peering.toml", "= 1000", f"= 1000\ninterface = 5\n{link}")
+
+
+def test_changes_of_announcements_are_accepted_where_they_can_be_made(config):
+    asks_to_apply(config, 'peer_address = "100.64.1.2"')
+    edit(config, "neto.toml", "[bgp]", "[ingress]\nprepend = 3\nhold_s = 5\n[bgp]")
+    loaded = load_config(config)
+    assert loaded.intents.ingress is Ingress.APPLY
+    assert adjusting_rules(loaded.settings) == Rules(asn=65000, prepend=3, hold_s=5.0)
+
+
+def test_a_link_without_its_peers_address_cannot_have_announcements_changed(config):
+    asks_to_apply(config)
+    (problem,) = problems(config)
+    assert problem.startswith("peering.toml:5: peering_link[1].peer_address: is missing; accepted: the address of the")
+    edit(config, "intents.toml", '"apply"', '"advise"')
+    load_config(config)
+
+
+def test_two_measured_links_to_one_peer_cannot_be_told_apart(config):
+    address = 'peer_address = "100.64.1.2"\n'
+    asks_to_apply(config, address)
+    link = f'[[peering_link]]\nname = "two"\nnode = "lon1"\nisp = "isp-a"\ncapacity_mbps = 1\ninterface = 6\n{address}'
+    edit(config, "peering.toml", "[[prefix_group]]", f"{link}[[prefix_group]]")
+    assert "100.64.1.2 at lon1 already is lon-a-1's" in problems(config)[0]
+
+
+def test_a_router_whose_dialect_cannot_adjust_announcements_is_named(config, monkeypatch):
+    asks_to_apply(config, 'peer_address = "100.64.1.2"')
+    monkeypatch.setattr(dialect("lab"), "adjusts", False)
+    (problem,) = problems(config)
+    assert problem.startswith("inventory.toml:9: router[1].dialect: 'lab' cannot adjust announcements of lon1")
 
 
 def test_problems_of_all_files_come_at_once(config):
