@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neto.controller.ingress import Advice, Change, advise
+from neto.controller.ingress import Advice, advise
+from neto.model.announcement import Change
 
 SHAPE = (3, 5)
 
@@ -35,6 +36,21 @@ def test_a_prefix_that_no_other_link_announces_stays() -> None:
     advice = advise(rates, announced, np.array([100.0, 100.0]), np.array([0, 1]), np.zeros(2, np.bool_))
     assert advice.proposals == ()
     assert advice.over == (0,)
+
+
+def test_what_is_kept_is_not_changed_and_others_may_go_there() -> None:
+    """The second prefix would be enough alone; the third is next, and goes to the link where it is kept as well."""
+    rates, kept = (
+        np.array([[60.0, 25.0, 30.0], [0.0, 0.0, 10.0]]),
+        np.array([[False, True, False], [False, True, True]]),
+    )
+    args = np.ones(rates.shape, np.bool_), np.array([100.0, 100.0]), np.array([0, 1]), np.zeros(2, np.bool_)
+    assert [each.prefix for each in advise(rates, *args).proposals] == [1]
+    advice = advise(rates, *args, kept)
+    assert [each.prefix for each in advice.proposals] == [2]
+    assert advice.after_mbps.tolist() == [85.0, 40.0]
+    nothing = advise(rates, *args, np.ones(rates.shape, np.bool_))
+    assert (nothing.proposals, nothing.over) == ((), (0,))
 
 
 @pytest.mark.parametrize(
