@@ -53,6 +53,9 @@ class _Negotiated:
     outgoing: frozenset[Family]
 
 
+_NOTHING = _Negotiated(frozenset(), frozenset())
+
+
 class BmpSession:
     """Reads the messages of one router.
 
@@ -113,6 +116,8 @@ class BmpSession:
     def _route_monitoring(self, body: bytes) -> RouteMonitoring:
         who = self._who(body)
         negotiated = self._up.get(_identity(who.peer))
+        if negotiated is None and who.peer.kind is PeerKind.LOC_RIB:
+            negotiated = _NOTHING  # older FRR tells its own table without saying first that it does (seen in 8.0)
         if negotiated is None:
             raise WireError(f"routes of {who.peer.address}, which is not up")
         outgoing = who.view in (View.OUT_PRE, View.OUT_POST)

@@ -598,12 +598,10 @@ def _own_interval(  # noqa: C901  one branch for each way to tell it
             told = float(_number(packet, base + stands[place], size[place, 1]))
             if 1.0 <= told <= _LONGEST_INTERVAL:
                 return told
-    if size[p.PACKET_INTERVAL, 1]:
-        looked_at = float(_number(packet, base + stands[p.PACKET_INTERVAL], size[p.PACKET_INTERVAL, 1]))
-        told = looked_at
-        if size[p.PACKET_SPACE, 1]:
-            space = float(_number(packet, base + stands[p.PACKET_SPACE], size[p.PACKET_SPACE, 1]))
-            told = (looked_at + space) / looked_at if looked_at > 0 else 0.0
+    looked_at = float(_number(packet, base + stands[p.PACKET_INTERVAL], size[p.PACKET_INTERVAL, 1]))
+    if size[p.PACKET_INTERVAL, 1] and size[p.PACKET_SPACE, 1]:
+        space = float(_number(packet, base + stands[p.PACKET_SPACE], size[p.PACKET_SPACE, 1]))
+        told = (looked_at + space) / looked_at if looked_at > 0 else 0.0
         if 1.0 <= told <= _LONGEST_INTERVAL:
             return told
     if size[p.SIZE, 1] and size[p.POPULATION, 1]:
@@ -621,7 +619,8 @@ def _own_interval(  # noqa: C901  one branch for each way to tell it
         told = 1.0 / chance if chance > 0 else 0.0
         if 1.0 <= told <= _LONGEST_INTERVAL:
             return told
-    return 0.0
+    alone = size[p.PACKET_SPACE, 1] == 0  # then some mean the interval by it; by 1 nobody
+    return looked_at if alone and 1.0 < looked_at <= _LONGEST_INTERVAL else 0.0
 
 
 @compiled

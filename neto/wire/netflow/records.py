@@ -72,12 +72,9 @@ class Records:
         for element in e.INTERVAL:
             if self.has(element):
                 _fill(told, self.unsigned(element).astype(np.float64), np.ones(len(self)))
-        if self.has(e.PACKET_INTERVAL):
+        if self.has(e.PACKET_INTERVAL) and self.has(e.PACKET_SPACE):
             looked_at = self.unsigned(e.PACKET_INTERVAL).astype(np.float64)
-            if self.has(e.PACKET_SPACE):
-                _fill(told, looked_at + self.unsigned(e.PACKET_SPACE), looked_at)
-            else:
-                _fill(told, looked_at, np.ones(len(self)))
+            _fill(told, looked_at + self.unsigned(e.PACKET_SPACE), looked_at)
         if self.has(e.SIZE) and self.has(e.POPULATION):
             size = self.unsigned(e.SIZE).astype(np.float64)
             _fill(told, self.unsigned(e.POPULATION).astype(np.float64), size)
@@ -85,6 +82,9 @@ class Records:
             with np.errstate(all="ignore"):  # what is no number is none here either
                 chance = self.rows[str(e.PROBABILITY)].astype(np.float64)
             _fill(told, np.ones(len(self)), chance)
+        if self.has(e.PACKET_INTERVAL) and not self.has(e.PACKET_SPACE):  # some mean the interval by it; by 1 nobody
+            alone = self.unsigned(e.PACKET_INTERVAL).astype(np.float64)
+            _fill(told, np.where(alone > 1, alone, 0.0), np.ones(len(self)))
         return told
 
     def sampler(self) -> Unsigned | None:

@@ -172,6 +172,14 @@ def test_a_peer_is_up_though_the_router_has_lost_an_open():
         assert keys(route.update.reached[0]) == ["198.51.100.0/24"]
 
 
+def test_a_border_tells_its_own_table_without_saying_that_it_will():
+    """As FRR 8.0 does: there is no Peer Up before its Loc-RIB (RFC 9069 §4.4 wants one)."""
+    own = peer("0.0.0.0", kind=3)  # noqa: S104 as RFC 9069 §4.1 has it
+    (route,) = read(bmp(0, monitoring(A_ROUTE, own)))
+    assert (route.peer.kind, route.view) == (PeerKind.LOC_RIB, View.LOC)
+    assert keys(route.update.reached[0]) == ["198.51.100.0/24"]
+
+
 def test_routes_of_a_peer_that_is_not_up_are_refused():
     session = BmpSession()
     with pytest.raises(WireError, match="not up"):

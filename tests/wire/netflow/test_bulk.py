@@ -111,7 +111,13 @@ SIMPLE = [(8, 4), (12, 4), (1, 4), (5, 1), (10, 2), (61, 1), (22, 4), (21, 4), (
 WIDE = [(27, 16), (28, 16), (1, 8), (195, 1), (10, 4), (152, 8), (153, 8), (34, 4)]
 ODD = [(8, 4), (12, 4), (27, 16), (28, 16), (85, 3), (5, 1), (252, 7), (154, 8), (155, 8), (305, 4), (306, 4)]
 VARIES = [(82, 65535), (12, 4), (1, 5), (158, 4), (159, 4), (311, 8), (96, 65535)]
-FIELDS = {256: SIMPLE, 257: WIDE, 258: ODD, 259: VARIES, 260: [(12, 4), (1, 8), (309, 4), (310, 4), (150, 4), (151, 4)]}
+FIELDS = {
+    256: SIMPLE,
+    257: WIDE,
+    258: ODD,
+    259: VARIES,
+    260: [(12, 4), (1, 8), (309, 4), (310, 4), (150, 4), (151, 4), (305, 4)],
+}
 V9_ONLY = {
     261: [(44, 4), (45, 4), (23, 4), (160, 8), (22, 4), (21, 4), (50, 4), (10, 4)],
     262: [(1, 4), (323, 8), (311, 4)],
@@ -126,7 +132,7 @@ def records(chance, fields, count):
                 size = int(chance.choice([0, 3, 254, 300]))
                 body += bytes([size]) if size < 255 else struct.pack("!BH", 255, size)
                 body += chance.bytes(size)
-            elif element in {34, 48, 50, 61, 305, 306, 309, 311} and chance.random() < 0.7:
+            elif element in {34, 48, 50, 61, 305, 306, 309, 310, 311} and chance.random() < 0.7:
                 value = struct.pack("!d" if length == 8 else "!f", 0.01) if element == 311 else None
                 body += value or int(chance.integers(0, 4)).to_bytes(length, "big")
             elif chance.random() < 0.2:
