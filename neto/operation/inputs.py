@@ -46,6 +46,14 @@ class Inputs:
         """Believe a topology because a person said so."""
         self.topology, self.topology_doubt = new, ""
 
+    def take_over(self, last: DemandMatrix, now: float) -> bool:
+        """Go on from the demand that a leader before us worked with, unless it is too old; whether it is not."""
+        if not 0 <= now - last.ends <= self.limits.demand_ttl_s:
+            return False
+        self.demand = replace(last, missing_exporters=frozenset(), missing_leaves=frozenset(), doubtful={})
+        self._remember(self.demand, last.begins - self.limits.demand_ttl_s)
+        return True
+
     def unheard(self, routers: Iterable[str], now: float, settle_s: float) -> list[str]:
         """Return those of the routers whose flows were never heard, or not for settle_s yet.
 

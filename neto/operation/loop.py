@@ -150,8 +150,20 @@ class ControlLoop:
         if stood is not None and not self._observe:
             self._operation = stood
         self._announcing.restore(await self._records.adjusting())
+        await self._take_over_demand()
         await self._read(self._config.inventory.router)
         return merged(self._running.values())
+
+    async def _take_over_demand(self) -> None:
+        """Decide on what the last leader knew until we know more, if what it counted by is what we count by."""
+        last, config = await self._records.last_snapshot(), self._config
+        if last is None or (last.inventory, last.intents.classes, last.peering.groups) != (
+            *(config.inventory, config.intents.classes, config.peering.groups),
+        ):
+            return
+        measured = with_margin(last.demand, 1 / (1 + config.settings.safety.demand_margin / 100) - 1)
+        if self._inputs.take_over(measured, time.time()):
+            self._log.info("demand.taken_over", age_s=round(time.time() - measured.ends))
 
     async def run(self) -> None:
         """Cycle until cancelled."""
@@ -266,10 +278,12 @@ class ControlLoop:
     def _unheard(self, now: float) -> list[str]:
         """Return exporters to wait for: without their flows the load of links is not known, so nothing is moved.
 
-        After the demand's time to live those that still say nothing are taken to have nothing to say.
+        After the demand's time to live those that still say nothing are taken to have nothing to say. It counts from
+        when their windows can be whole: of what they sent before we began, and of what they tell last.
         """
         netflow = self._config.settings.netflow
-        if self._inputs.topology is None or now - self._began > netflow.ttl_s:
+        whole_s = 2 * (netflow.active_timeout_s + netflow.window_s)
+        if self._inputs.topology is None or now - self._began > netflow.ttl_s + whole_s:
             return []
         there = self._inputs.topology.node_row
         exporting = [r.name for r in self._config.inventory.routers if r.exporters and r.name in there]

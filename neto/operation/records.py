@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
+import structlog
 
+from neto.errors import StoreError
 from neto.ha.leader import Term
 from neto.model.snapshot import Decision, Snapshot
 from neto.operation import report
 from neto.operation.mode import Mode, Operation
+from neto.store.codec import decode
 from neto.store.protocol import Action, CycleState, Event, Store
 
 STATUS = "status"
 ACTIONS_SEEN = "actions"
 ADJUSTING = "adjusting"
+
+_log = structlog.get_logger("records")
 
 
 class Records:
@@ -38,6 +44,18 @@ class Records:
             return None
         told = status.json()["operation"]
         return msgspec.convert({**told, "mode": Mode(told["mode"])}, Operation)
+
+    async def last_snapshot(self) -> Snapshot | None:
+        """Return what the last leader decided on last; None when it did not, or when that cannot be read."""
+        cycles = await self._store.cycles(1)
+        stored = await self._store.cycle(cycles[0].id) if cycles else None
+        if stored is None:
+            return None
+        try:
+            return await asyncio.to_thread(decode, stored.snapshot, Snapshot)
+        except StoreError as error:  # an earlier version's
+            _log.warning("snapshot.unreadable", cycle=stored.cycle.id, why=str(error))
+            return None
 
     async def adjusting(self) -> Any:
         """Return what the last leader remembered of announcements that it adjusted; None when it did not."""

@@ -13,12 +13,14 @@ from neto.errors import DeviceError
 from neto.ha.leader import Term
 from neto.ha.process import this_process
 from neto.model.demand import DemandMatrix, ExporterHealth, PrefixDemand
+from neto.model.snapshot import Snapshot
 from neto.model.sr import ForwardingState
 from neto.model.topology import Link, Node, Topology
 from neto.operation.loop import ControlLoop, Parts, merged
 from neto.operation.mode import Mode
 from neto.operation.records import Records
 from neto.settings.load import load_config
+from neto.store.codec import decode
 from neto.store.sqlite import open_store
 
 NETO = """
@@ -246,6 +248,38 @@ async def test_while_an_exporter_is_silent_nothing_is_moved(start):
     await loop._cycle()
     assert not world.plans
     assert "waits for flows of c" in (await loop.store.document("status")).json()["alarms"]
+
+
+@pytest.mark.parametrize("change", ["nothing", "classes", "the store"])
+async def test_a_successor_decides_on_what_the_last_leader_knew_until_it_knows_more(start, change):
+    world = World()
+    loop = await start(world)
+    for _ in range(3):
+        await loop._cycle()
+    (last,) = await loop.store.cycles(1)
+    config = loop._config
+    if change == "classes":
+        other = replace(config.intents.classes[0], name="other")
+        config = replace(config, intents=replace(config.intents, classes=(other,)))
+    if change == "the store":  # an earlier version wrote it
+        await loop.store.begin_cycle(loop._term.epoch, time.time(), b"{}", portion=1.0)
+        (last,) = await loop.store.cycles(1)
+    world.demand = lambda _: None  # nothing is counted yet
+    epoch = await loop.store.take_lead(this_process(), 0.0, time.time())
+    term = replace(loop._term, epoch=epoch)
+    records = Records(loop.store, term)
+    successor = ControlLoop(config, loop._parts, records, term, observe=False)
+    await successor.resume(await records.stood())
+    await successor._cycle()
+    (now,) = await loop.store.cycles(1)
+    if change == "nothing":
+        assert now.id > last.id
+        before, after = [(await loop.store.cycle(cycle.id)).snapshot for cycle in (last, now)]
+        rates = [[r.rate_mbps for r in decode(body, Snapshot).demand.rates] for body in (before, after)]
+        assert rates[0] == pytest.approx(rates[1])  # the margin is added once
+    else:
+        assert now.id == last.id
+        assert "waits for flows of a, b, c" in (await loop.store.document("status")).json()["alarms"][-1]
 
 
 async def test_a_plan_over_the_shift_limit_is_held_until_approved(start):

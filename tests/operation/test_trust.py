@@ -82,3 +82,22 @@ def test_what_a_router_in_doubt_tells_is_not_what_it_is_held_to_later():
     assert total_mbps(inputs.demand) == 50
     inputs.hear_demand(replace(matrix(rate(60), ends=130.0), missing_leaves=frozenset({"fra"})), 130.0)
     assert inputs.demand_gaps == ["collector fra is silent"]
+
+
+def test_the_demand_of_a_leader_before_is_gone_on_from_while_it_is_fresh():
+    last = replace(matrix(rate(100), ends=10.0), missing_exporters=frozenset({"c"}), doubtful={"a": "30% lost"})
+    for now, taken in ((9.0, False), (10.0, True), (110.0, True), (110.1, False)):
+        inputs = Inputs(TrustLimits(max_topology_loss=0.3, max_demand_jump=10, demand_ttl_s=100))
+        assert inputs.take_over(last, now) is taken
+        assert inputs.unheard(["a"], now, 30.0) == ([] if taken else ["a"])
+        inputs.hear_demand(None, now)
+        assert (total_mbps(inputs.demand) if inputs.demand else None) == (100 if taken else None)
+        assert inputs.demand_gaps == []
+    inputs = Inputs(TrustLimits(max_topology_loss=0.3, max_demand_jump=10, demand_ttl_s=100))
+    inputs.take_over(last, 20.0)
+    inputs.hear_demand(replace(matrix(ends=30.0), missing_exporters=frozenset({"a"})), 30.0)
+    assert total_mbps(inputs.demand) == 100  # what it last told stands in for it
+    inputs.hear_demand(matrix(rate(40), ends=40.0), 40.0)
+    assert total_mbps(inputs.demand) == 40
+    inputs.hear_demand(None, 141.0)
+    assert total_mbps(inputs.demand) == 0

@@ -8,7 +8,8 @@ where they report every minute. What comes later counts in the oldest window tha
 At first octets count as they arrive, and windows are closed at their end: part of what is told was sent before we
 listened, but as much of what is sent now will be told later. Once all that is told can have been sent since we listen,
 octets begin to count when they were sent. What was sent before that moment has been stood in for: it is left out, and
-counted as such.
+counted as such. By arrival a window has what happened to come in it, the more or the less by chance, so nobody is said
+to have been heard in it: there is no demand to act on before octets count when they were sent.
 """
 
 from __future__ import annotations
@@ -233,9 +234,9 @@ class FlowAggregator:
             self._close(self._oldest)
 
     def demand(self, now: float) -> DemandMatrix | None:
-        """Mean over the last `smooth` closed windows; None before the first has closed."""
+        """Mean over the last `smooth` closed windows; None before the first has closed that has all sent in it."""
         self.roll(now)
-        if not self.closed:
+        if not self.closed or (self._learns and (self._by_arrival or self._oldest == self._sent_from)):
             return None
         state = (self._closings, self._classifier)
         if self._told is None or self._told[0] != state:  # it takes a while where cells are many
@@ -251,8 +252,7 @@ class FlowAggregator:
             begins = self._begins if window == self._oldest else window * self._window_s
             numbers = self._tally.peek(window - self._base)
             counted = self._window(begins, (window + 1) * self._window_s, *numbers)
-            heard = frozenset(router for router, last in self._heard.items() if last >= begins)
-            windows.append(replace(counted, heard=heard))
+            windows.append(replace(counted, heard=self._heard_since(begins)))
         return [window for window in windows if window.total]
 
     def flush(self, now: float) -> None:
@@ -300,8 +300,7 @@ class FlowAggregator:
         ends = (window + 1) * self._window_s
         counted = self._cut(window, self._begins, ends)
         lag_s = self.lag_s
-        since = min(self._begins, ends + lag_s - max(self._window_s, lag_s))
-        heard = frozenset(router for router, last in self._heard.items() if last >= since)
+        heard = self._heard_since(min(self._begins, ends + lag_s - max(self._window_s, lag_s)))
         closed = DemandWindow(
             *(counted.begins, ends, counted.space, counted.cells, counted.octets, counted.unknown),
             top=self._unknown.take(),
@@ -316,6 +315,12 @@ class FlowAggregator:
         self._closings += 1
         if self._on_closed:
             self._on_closed(closed)
+
+    def _heard_since(self, at: float) -> frozenset[str]:
+        """Routers of whose traffic a window that is closed now has all, as far as their exports came since then."""
+        if self._by_arrival and self._learns:
+            return frozenset()
+        return frozenset(router for router, last in self._heard.items() if last >= at)
 
     def note_sampling(self, router: str, told: int, untold: int) -> None:
         """Remember how many of a router's records told how they were sampled, and how many did not."""

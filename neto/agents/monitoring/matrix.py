@@ -103,7 +103,14 @@ def _of_the_heard(window: DemandWindow) -> DemandWindow:
     if heard.all():
         return window
     kept = heard[window.space.source_rows(window.cells)] if len(window.cells) else np.zeros(0, np.bool_)
-    return replace(window, cells=window.cells[kept], octets=window.octets[kept])
+    left_out = {source for source, there in zip(window.space.sources, heard.tolist(), strict=True) if not there}
+    return replace(
+        window,
+        cells=window.cells[kept],
+        octets=window.octets[kept],
+        unknown={source: octets for source, octets in window.unknown.items() if source not in left_out},
+        top=tuple(each for each in window.top if each.source not in left_out),
+    )
 
 
 def _mbps(octets: int, seconds: float) -> float:

@@ -143,9 +143,12 @@ class Root:
         self._expected = expected_exporters(inventory)
 
     def demand(self, now: float) -> DemandMatrix | None:
-        """Mean demand over the last windows; None before the first. now: unix seconds; tells who has been silent."""
+        """Mean demand over the last windows; None before the first in which a leaf is sure of anything.
+
+        now: unix seconds; tells who has been silent.
+        """
         windows = self._ring.windows if self._ring else ()
-        if not windows:
+        if not any(window.heard or window.missing_leaves for window in windows[-self._smooth :]):
             return None
         state = (windows, self._space, self._expected)
         if self._told is None or any(was is not now_is for was, now_is in zip(self._told[0], state, strict=True)):

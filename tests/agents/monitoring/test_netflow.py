@@ -58,7 +58,7 @@ def send(agent, packets, source="127.0.1.1"):
 
 
 async def test_what_a_router_exports_becomes_demand():
-    async with running() as agent:
+    async with running(active_timeout_s=0) as agent:
         send(agent, Exporter("v9", 1, sampling=10).packets([FLOW], time.time()))
         await until(lambda: (matrix := agent.demand(time.time())) is not None and matrix.rates)
         (rate,) = agent.demand(time.time()).rates
