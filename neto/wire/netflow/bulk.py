@@ -164,6 +164,8 @@ class BulkDecoder:
         layout = v5.LAYOUT if version == V5 else state.template((version, domain, template))
         if layout is None or layout.options or layout.length < _LEAST_RECORD or self._full():
             return False
+        if layout.section is not None:  # the kernel reads no packets within records
+            return False
         row = self._row(kernel.template_key(peer, version, domain, template), peer)
         streams, place = self._streams, self._planned.row(layout)
         domain_row = self._domain_row(peer, version, domain, state)

@@ -15,7 +15,7 @@ import numpy as np
 
 from neto.errors import WireError
 from neto.wire.netflow import elements as e
-from neto.wire.netflow import sflow, v5
+from neto.wire.netflow import sections, sflow, v5
 from neto.wire.netflow.records import Clock, Flows, Records
 from neto.wire.netflow.samples import Sources
 from neto.wire.netflow.sequence import Arrival
@@ -305,6 +305,8 @@ class Decoder:
         """Decode the flow records of one template; return how many there are."""
         records, whole = _view(number, layout, contents, work)
         if len(records):
+            if layout.section is not None:
+                records = sections.flows(records, list(layout.sections(contents)), layout.section)
             self._emit(number, records, message, state, work)
         return len(records) if whole else None
 

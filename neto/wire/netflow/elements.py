@@ -50,6 +50,11 @@ PACKET_INTERVAL, PACKET_SPACE = 305, 306  # so many packets, then so many left o
 SIZE, POPULATION = 309, 310
 PROBABILITY = 311
 SAMPLER = (48, 302)  # flowSamplerID, selectorId
+# Of a sampled packet (PSAMP, RFC 5477 §8.4): its first octets, and how many the whole frame has.
+IP_SECTION = 313
+FRAME_SECTIONS = (315, 104)
+FRAME_SIZE = 312
+
 TEMPLATE_ID = 145  # scope of an options record
 
 _UNSIGNED = (
@@ -74,6 +79,7 @@ _UNSIGNED = (
     SIZE,
     POPULATION,
     *SAMPLER,
+    FRAME_SIZE,
     TEMPLATE_ID,
 )
 

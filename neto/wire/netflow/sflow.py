@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from neto.errors import WireError
+from neto.wire.netflow.frames import IPV4, IPV6, Packet, in_ethernet, in_ip
 from neto.wire.netflow.templates import fixed
 
 HEADER = b"\0\0\0\5"  # what a datagram begins with
@@ -35,11 +36,8 @@ _AGENTS = {1: 4, 2: 16}  # octets of an address, by its type
 FLOW_SAMPLE, EXPANDED_FLOW_SAMPLE = 1, 3  # of enterprise 0
 RAW_HEADER, SAMPLED_IPV4, SAMPLED_IPV6 = 1, 3, 4  # likewise
 ETHERNET, BARE_IPV4, BARE_IPV6 = 1, 11, 12  # header protocols
-_VLANS, _MPLS = frozenset({0x8100, 0x88A8, 0x9100}), frozenset({0x8847, 0x8848})
-_IPV4, _IPV6 = 0x0800, 0x86DD
 INTERFACE = (1 << 30) - 1  # the bits of a compact interface; the two above say whether it is one
 INTERFACE_SOURCE = 0  # type of a data source; others are VLANs and parts of a chassis
-_IPV6_HEADER = 40
 
 
 Numbered = tuple[int, int, int, int]  # of a sample: kind and number of its source, its own number, and drops so far
@@ -59,16 +57,6 @@ class Datagram:
     others: int
     numbered: list[Numbered]
     problem: WireError | None  # the first thing in it that makes no sense
-
-
-@dataclass(frozen=True, slots=True)
-class _Packet:
-    """What is told of a sampled packet."""
-
-    src: bytes  # 4 or 16 octets
-    dst: bytes
-    octets: int
-    tos: int
 
 
 def parse(datagram: memoryview) -> Datagram:
@@ -134,7 +122,7 @@ def _sample(form: int, body: memoryview, numbered: list[Numbered]) -> bytes:
     return b""
 
 
-def _packets(body: memoryview, at: int, count: int) -> Iterator[_Packet]:
+def _packets(body: memoryview, at: int, count: int) -> Iterator[Packet]:
     """Read what a sample's records tell of its packet, one after the other."""
     for _ in range(count):
         form, record = _framed(body, at)
@@ -143,46 +131,21 @@ def _packets(body: memoryview, at: int, count: int) -> Iterator[_Packet]:
         if form == RAW_HEADER:
             packet = _raw(record)
         elif form == SAMPLED_IPV4:
-            packet = _Packet(_taken(record, 8, 4), _taken(record, 12, 4), _u32(record, 0), _u32(record, 28) & 255)
+            packet = Packet(_taken(record, 8, 4), _taken(record, 12, 4), _u32(record, 0), _u32(record, 28) & 255)
         elif form == SAMPLED_IPV6:
-            packet = _Packet(_taken(record, 8, 16), _taken(record, 24, 16), _u32(record, 0), _u32(record, 52) & 255)
+            packet = Packet(_taken(record, 8, 16), _taken(record, 24, 16), _u32(record, 0), _u32(record, 52) & 255)
         if packet is not None:
             yield packet
 
 
-def _raw(record: memoryview) -> _Packet | None:
+def _raw(record: memoryview) -> Packet | None:
     """Read the first octets of a packet; None when it is not IP, or they are too few."""
     protocol, frame, stripped, size = (_u32(record, at) for at in (0, 4, 8, 12))
-    header = record[16 : 16 + size]
-    at, kind = 0, {BARE_IPV4: _IPV4, BARE_IPV6: _IPV6}.get(protocol, 0)
+    header, octets = record[16 : 16 + size], max(frame - stripped, 0)
     if protocol == ETHERNET:
-        at, kind = _past_ethernet(header)
-    rest = max(frame - stripped - at, 0)  # where the IP header does not say: a segment that a network card cuts
-    if kind == _IPV4 and len(header) >= at + 20 and header[at] >> 4 == 4:  # noqa: PLR2004 IPv4's header
-        octets = int.from_bytes(header[at + 2 : at + 4], "big") or rest
-        return _Packet(bytes(header[at + 12 : at + 16]), bytes(header[at + 16 : at + 20]), octets, header[at + 1])
-    if kind == _IPV6 and len(header) >= at + _IPV6_HEADER and header[at] >> 4 == 6:  # noqa: PLR2004 IPv6's header
-        payload = int.from_bytes(header[at + 4 : at + 6], "big")
-        tos = int.from_bytes(header[at : at + 2], "big") >> 4 & 255
-        octets = payload + _IPV6_HEADER if payload else rest
-        return _Packet(bytes(header[at + 8 : at + 24]), bytes(header[at + 24 : at + 40]), octets, tos)
-    return None
-
-
-def _past_ethernet(header: memoryview) -> tuple[int, int]:
-    """Where the network layer begins, and its EtherType; 0 when that is not IP."""
-    at = 12
-    kind = int.from_bytes(header[at : at + 2], "big")
-    while kind in _VLANS:
-        at += 4
-        kind = int.from_bytes(header[at : at + 2], "big")
-    at += 2
-    if kind in _MPLS:
-        while at + 4 < len(header) and not header[at + 2] & 1:  # down to the bottom of the stack
-            at += 4
-        at += 4
-        kind = {4: _IPV4, 6: _IPV6}.get(header[at] >> 4 if at < len(header) else 0, 0)
-    return at, kind
+        return in_ethernet(header, octets)
+    version = {BARE_IPV4: IPV4, BARE_IPV6: IPV6}.get(protocol)
+    return in_ip(header, octets, version) if version else None
 
 
 def _framed(body: memoryview, at: int) -> tuple[int, memoryview]:

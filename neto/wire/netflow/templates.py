@@ -18,7 +18,18 @@ import numpy.typing as npt
 
 from neto.errors import WireError
 from neto.jit import Whole, compiled
-from neto.wire.netflow.elements import KINDS, LENGTHS, V9_SCOPES, Kind
+from neto.wire.netflow.elements import (
+    DST4,
+    DST6,
+    FRAME_SECTIONS,
+    IP_SECTION,
+    KINDS,
+    LENGTHS,
+    SRC4,
+    SRC6,
+    V9_SCOPES,
+    Kind,
+)
 
 VARIABLE = 65535  # the length that says "each record says its own" (RFC 7011 §7)
 MAX_FIELDS = 1024  # a template of more is no exporter's
@@ -39,6 +50,7 @@ _KINDS = np.zeros(1 << 16, np.uint8)
 _KINDS[list(KINDS)] = [1 + kind.value for kind in KINDS.values()]
 _LENGTHS = np.array([0, *(sum(1 << length for length in lengths) for lengths in LENGTHS.values())], np.int32)
 _INTERN: WeakValueDictionary[bytes, Layout] = WeakValueDictionary()  # many exporters share few layouts
+_ADDRESSES = frozenset(SRC4 + DST4 + SRC6 + DST6)
 _READ: deque[Layout] = deque()  # that can be read as they are
 _MOST_READ = 256
 
@@ -53,6 +65,13 @@ class Known(NamedTuple):
     field: int  # its place among the fields
     at: int  # octet at which it stands, where lengths are fixed
     length: int
+
+
+class Section(NamedTuple):
+    """A field that holds the first octets of a packet."""
+
+    field: int  # its place among the fields
+    is_ip: bool  # they begin with the IP header; else with the data link's
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +136,27 @@ class Layout:
         return self._read().dtype
 
     @property
+    def section(self) -> Section | None:
+        """The field that holds the first octets of a packet, where nothing else tells of its addresses."""
+        return self._read().section
+
+    def sections(self, bodies: Sequence[memoryview]) -> Iterator[memoryview]:
+        """Yield what `section` holds in each of the records that `view` sees, in that order."""
+        lengths, section = self.source.fields()[1].tolist(), self.section
+        assert section is not None  # noqa: S101 the caller has looked
+        for body in bodies:
+            at, end, held = 0, len(body), body
+            while end - at >= self.length:
+                for field, octets in enumerate(lengths):
+                    begin, after = _field(body, at, octets)
+                    if field == section.field:
+                        held = body[begin:after]
+                    at = after
+                if at > end:
+                    break
+                yield held
+
+    @property
     def is_read(self) -> bool:
         """Whether what reading takes is there."""
         return self._reading is not None
@@ -140,7 +180,7 @@ class Layout:
         Returns (records,) of `dtype`, and what is wrong where a last record runs over the end of its set.
         What remains after the last whole record is padding (RFC 7011 §3.3.1).
         """
-        dtype, steps = self._read()
+        dtype, steps, _ = self._read()
         if steps is None:
             whole = [body[: len(body) // self.length * self.length] for body in bodies]
             rows = whole[0] if len(whole) == 1 else b"".join(whole)
@@ -165,11 +205,18 @@ class Layout:
                     "itemsize": max(sum(lengths), 1) if self.varies else self.length,
                 }
             )
-            self._reading = _Reading(dtype, steps)
+            self._reading = _Reading(dtype, steps, self._section(known))
             _READ.append(self)
             if len(_READ) > _MOST_READ:
                 _READ.popleft()._reading = None  # noqa: SLF001  one of the class
         return self._reading
+
+    def _section(self, known: Sequence[Known]) -> Section | None:
+        if any(each.element in _ADDRESSES for each in known):
+            return None
+        elements = self.source.fields()[0].tolist()
+        told = (element for element in (*FRAME_SECTIONS, IP_SECTION) if element in elements)
+        return next((Section(elements.index(element), element == IP_SECTION) for element in told), None)
 
     def _walk(
         self, body: memoryview, steps: Sequence[tuple[int, bool]], *, known: bool
@@ -179,17 +226,9 @@ class Layout:
         while end - at >= self.length:
             whole = len(rows)
             for octets, kept in steps:
-                if octets == VARIABLE:
-                    length = body[at] if at < end else 0
-                    at += 1
-                    if length == _LONG:
-                        length = int.from_bytes(body[at : at + 2], "big")
-                        at += 2
-                    at += length
-                else:
-                    if kept:
-                        rows += body[at : at + octets]
-                    at += octets
+                begin, at = _field(body, at, octets)
+                if kept:
+                    rows += body[begin:at]
             if at > end:
                 del rows[whole:]
                 return rows, WireError(f"a record runs {at - end} octets over the end of its set")
@@ -199,10 +238,26 @@ class Layout:
 
 
 class _Reading(NamedTuple):
-    """What reading records takes: their rows' type, and, where lengths vary, octets to pass over or keep in turn."""
+    """What reading records takes.
+
+    dtype: of their rows. steps: where lengths vary, octets to pass over or to keep, in turn. section: see `Layout`.
+    """
 
     dtype: np.dtype[np.void]
     steps: tuple[tuple[int, bool], ...] | None
+    section: Section | None
+
+
+def _field(body: memoryview, at: int, octets: int) -> tuple[int, int]:
+    """Where what a field holds begins and ends, of a field that begins at `at`."""
+    if octets != VARIABLE:
+        return at, at + octets
+    length = body[at] if at < len(body) else 0
+    at += 1
+    if length == _LONG:
+        length = int.from_bytes(body[at : at + 2], "big")
+        at += 2
+    return at, at + length
 
 
 def fixed(*fields: tuple[int, int]) -> Layout:

@@ -9,6 +9,7 @@ import pytest
 
 from neto.wire.netflow import Decoder, kernel
 from neto.wire.netflow.bulk import BulkDecoder, Single
+from tests.wire.netflow.frames import ethernet, ipv4, ipv6
 from tests.wire.netflow.packets import (
     a_set,
     ipfix,
@@ -117,10 +118,12 @@ FIELDS = {
     258: ODD,
     259: VARIES,
     260: [(12, 4), (1, 8), (309, 4), (310, 4), (150, 4), (151, 4), (305, 4)],
+    263: [(10, 4), (312, 2), (34, 4), (315, 65535)],
 }
 V9_ONLY = {
     261: [(44, 4), (45, 4), (23, 4), (160, 8), (22, 4), (21, 4), (50, 4), (10, 4)],
     262: [(1, 4), (323, 8), (311, 4)],
+    264: [(104, 60), (10, 4)],
 }
 
 
@@ -128,7 +131,10 @@ def records(chance, fields, count):
     body = b""
     for _ in range(count):
         for element, length in fields:
-            if length == 65535:
+            if element in {104, 315}:
+                frame = ethernet(*((0x0800, ipv4()) if chance.random() < 0.5 else (0x86DD, ipv6())))
+                body += frame.ljust(60, b"\0")[:60] if element == 104 else bytes([len(frame)]) + frame
+            elif length == 65535:
                 size = int(chance.choice([0, 3, 254, 300]))
                 body += bytes([size]) if size < 255 else struct.pack("!BH", 255, size)
                 body += chance.bytes(size)
@@ -145,7 +151,7 @@ def records(chance, fields, count):
 def packet(chance, version, sequences, key):
     """A packet of one exporter's domain: templates, data of one or more of them, options, or rubbish."""
     kind = chance.choice(["data", "templates", "options", "odd"], p=[0.8, 0.1, 0.06, 0.04])
-    fields = FIELDS if version == 10 else {n: f for n, f in (FIELDS | V9_ONLY).items() if n != 259}
+    fields = FIELDS if version == 10 else {n: f for n, f in (FIELDS | V9_ONLY).items() if n not in {259, 263}}
     templates = a_set(2 if version == 10 else 0, b"".join(template(number, *each) for number, each in fields.items()))
     sets, units = [], 0
     if kind in {"templates", "odd"}:

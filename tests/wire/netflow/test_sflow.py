@@ -14,22 +14,7 @@ from hypothesis import strategies as st
 
 from neto.wire.netflow import Decoder
 from neto.wire.netflow.templates import SFLOW
-
-SRC4, DST4 = ip_address("10.1.0.1").packed, ip_address("10.2.0.9").packed
-SRC6, DST6 = ip_address("2001:db8::1").packed, ip_address("2001:db8:2::9").packed
-MACS = bytes(range(12))
-
-
-def ipv4(total=1400, tos=184, src=SRC4, dst=DST4):
-    return struct.pack("!BBHIBBH", 0x45, tos, total, 0, 64, 17, 0) + src + dst + struct.pack("!HHHH", 1, 2, 8, 0)
-
-
-def ipv6(payload=1000, tos=72):
-    return struct.pack("!IHBB", 6 << 28 | tos << 20, payload, 17, 64) + SRC6 + DST6 + struct.pack("!HHHH", 1, 2, 8, 0)
-
-
-def ethernet(kind, content, between=b""):
-    return MACS + between + struct.pack("!H", kind) + content
+from tests.wire.netflow.frames import DST4, DST6, LABELS, SRC4, SRC6, VLAN, ethernet, ipv4, ipv6
 
 
 def opaque(form, content):
@@ -60,10 +45,6 @@ def read(*packets):
     decoder = Decoder()
     decoded = [decoder.decode(packet, "192.0.2.1", 50.0) for packet in packets]
     return [flows for each in decoded for flows in each.flows], [p for each in decoded for p in each.problems], decoder
-
-
-VLAN = struct.pack("!HH", 0x8100, 5)
-LABELS = struct.pack("!II", 16 << 12 | 64, 17 << 12 | 1 << 8 | 64)
 
 
 @pytest.mark.parametrize(
