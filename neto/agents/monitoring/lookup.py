@@ -89,17 +89,42 @@ def find_all(
     tables: Tables, family: npt.NDArray[np.uint8], dst4: npt.NDArray[np.uint32], dst6: Words, to: Rows
 ) -> None:
     """Write the row of each address, IPv4's or IPv6's as its family says, into `to`: (n,)."""
-    direct, branches, highs, lows, rows = tables.direct, tables.branches, tables.high, tables.low, tables.rows
+    direct, branches = tables.direct, tables.branches
     for index in range(len(family)):
         to[index] = direct[dst4[index] >> np.uint32(8)]  # by themselves: then many loads are under way at once
+    six = 0
     for index in range(len(family)):
         if family[index] == _V4:
             found = to[index]
             to[index] = (found if found >= 0 else branches[-1 - found, dst4[index] & np.uint32(255)]) - 1
-        elif family[index] == _V6:
-            to[index] = find6(highs, lows, rows, dst6[index, 0], dst6[index, 1])
         else:
+            six += family[index] == _V6
             to[index] = NONE
+    if six:
+        _find_six(tables, family, dst6, to, six)
+
+
+@compiled
+def _find_six(tables: Tables, family: npt.NDArray[np.uint8], dst6: Words, to: Rows, six: int) -> None:
+    """Write the rows of so many IPv6 addresses: each step of the search for all, so that many loads are under way."""
+    highs, lows, rows = tables.high, tables.low, tables.rows
+    which, begin = np.empty(six, np.int32), np.zeros(six, np.int32)
+    count = 0
+    for index in range(len(family)):
+        if family[index] == _V6:
+            which[count] = index
+            count += 1
+    left = len(highs)
+    while left > 1:  # the last interval that begins in the address's upper half, or before, is among so many
+        half = left // 2
+        for place in range(six):
+            middle = begin[place] + half
+            begin[place] = middle if highs[middle] <= dst6[which[place], 0] else begin[place]
+        left -= half
+    for place in range(six):
+        found, high, low = begin[place], dst6[which[place], 0], dst6[which[place], 1]
+        told = highs[found] < high or (highs[found] == high and lows[found] <= low)
+        to[which[place]] = rows[found] if told else find6(highs, lows, rows, high, low)
 
 
 def _intervals(prefixes: Sequence[Prefix], version: int) -> tuple[Words, Words, Int32s]:
