@@ -389,12 +389,16 @@ def read(  # noqa: C901, PLR0912, PLR0915  one pass: a call that takes arrays wo
                 at, wide = base + stands[p.END], size[p.END, 1]
                 _read_times(packet, at, octets, wide, ends_in, clock, to_end, filled, upto)
                 if asks:
+                    sampler, of_sampler = np.uint64(0), -1.0  # the last one that was asked for: most sets have one
                     for each in range(records):
                         at = base + each * octets
                         interval = _own_interval(packet, at, stands, size, bits, bits4) if told_as[4] else 0.0
                         if interval == 0.0 and samplers_end > samplers_begin:
                             named = _number(packet, at + stands[p.SAMPLER], size[p.SAMPLER, 1])
-                            interval = _of_number(numbers, intervals, samplers_begin, samplers_end, named)
+                            if named != sampler or of_sampler < 0.0:
+                                of_sampler = _of_number(numbers, intervals, samplers_begin, samplers_end, named)
+                                sampler = named
+                            interval = of_sampler
                         if interval == 0.0 and interfaces_end > interfaces_begin:
                             named = _number(packet, at + stands[p.INTERFACE], size[p.INTERFACE, 1])
                             interval = _of_number(numbers, intervals, interfaces_begin, interfaces_end, named)
